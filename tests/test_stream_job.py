@@ -1,0 +1,172 @@
+"""The transformations of the job, on small batches; its judgement is in test_judgement.py."""
+
+import json
+from datetime import datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+
+import pytest
+import stream_job
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, Row, SparkSession
+from records import ARRIVAL, transaction
+from stream_job import Config, ConfigError
+
+VALID_SCHEMA = "order_id string, product_id string, amount decimal(15, 2), event_time timestamp"
+NOON = datetime(2026, 11, 1, 12, 0)
+WATERMARK_SEC = 600
+
+
+def valid(spark: SparkSession, *orders: tuple[str, str, int]) -> DataFrame:
+    """Valid transactions of (product, amount, seconds after noon)."""
+    rows = [
+        (f"order-{number}", product, Decimal(amount), NOON + timedelta(seconds=second))
+        for number, (product, amount, second) in enumerate(orders)
+    ]
+    return spark.createDataFrame(rows, VALID_SCHEMA)
+
+
+def messages(transactions: DataFrame) -> dict[str, dict[str, object]]:
+    """The messages on transactions_agg by their key."""
+    totals = stream_job.window_totals(transactions, WATERMARK_SEC, deduplicate=False)
+    rows = stream_job.to_messages(totals).collect()
+    found = {row.key: json.loads(row.value, parse_float=Decimal) for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def test_a_message_holds_the_whole_contract(spark: SparkSession) -> None:
+    found = messages(valid(spark, ("P2", "10.10", 0), ("P2", "0.05", 30), ("P1", "3.00", 59)))
+    assert found == {
+        "2026-11-01T12:00:00Z": {
+            "window_start": "2026-11-01T12:00:00Z",
+            "window_end": "2026-11-01T12:01:00Z",
+            "total_sales": Decimal("13.15"),
+            "total_orders": 3,
+            "average_order_value": Decimal("4.38"),
+            "top_product": "P2",
+        }
+    }
+
+
+def test_windows_begin_at_the_full_minute_and_exclude_their_end(spark: SparkSession) -> None:
+    found = messages(valid(spark, ("P", "1", -1), ("P", "2", 0), ("P", "4", 59), ("P", "8", 60)))
+    assert {key: message["total_sales"] for key, message in found.items()} == {
+        "2026-11-01T11:59:00Z": Decimal("1.00"),
+        "2026-11-01T12:00:00Z": Decimal("6.00"),
+        "2026-11-01T12:01:00Z": Decimal("8.00"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("amounts", "average"),
+    [
+        (["0.01", "0.02"], "0.02"),  # 0.015 up, where half even and binary floats go down or vary
+        (["0.02", "0.03"], "0.03"),
+        (["1.00", "1.00", "1.01"], "1.00"),
+        (["0.00"], "0.00"),
+        (["9999999999999.99", "9999999999999.98"], "9999999999999.99"),
+    ],
+)
+def test_the_average_is_rounded_half_up(
+    spark: SparkSession, amounts: list[str], average: str
+) -> None:
+    (message,) = messages(valid(spark, *[("P", amount, 0) for amount in amounts])).values()
+    assert message["average_order_value"] == Decimal(average)
+
+
+def test_the_largest_amounts_add_up_exactly(spark: SparkSession) -> None:
+    found = messages(valid(spark, *[("P", "9999999999999.99", 0)] * 1000))
+    assert found["2026-11-01T12:00:00Z"]["total_sales"] == Decimal("9999999999999990.00")
+
+
+def test_among_equals_the_smallest_product_is_on_top(spark: SparkSession) -> None:
+    orders = [(product, "1", 0) for product in ("P3", "P1", "P2", "P2", "P1", "P3")]
+    assert messages(valid(spark, *orders))["2026-11-01T12:00:00Z"]["top_product"] == "P1"
+
+
+def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSession) -> None:
+    values = [
+        transaction(),
+        transaction(),
+        b"not json",
+        transaction(order_id=""),
+        transaction(total_amount=-1),
+        transaction(payment_type="bitcoin"),
+        transaction(payment_type=None),
+        transaction(transaction_time="2099-01-01T00:00:00Z"),
+        transaction(transaction_time="2026-11-01T12:00:00Z"),
+    ]
+    rows = [("raw", 1, 100 + number, ARRIVAL, value) for number, value in enumerate(values)]
+    schema = "topic string, partition int, offset long, timestamp timestamp, value binary"
+    judged = stream_job.judge(
+        stream_job.parse(spark.createDataFrame(rows, schema)), WATERMARK_SEC
+    )
+    observed = judged.agg(*stream_job.counts()).first()
+    batch = SimpleNamespace(batchId=0, numInputRows=9, observedMetrics={"judged": observed})
+    idle = SimpleNamespace(batchId=1, numInputRows=0, observedMetrics={"judged": Row()})
+    assert stream_job.summary([batch, batch, idle], "raw") == (
+        "batches=2 records=18 valid=4"
+        " rejected=12 (malformed=2 identity=2 amount=2 payment_type=4 time=2) late=2"
+        " last_window=2026-11-01T12:30Z; last seen:"
+        " malformed at raw-1 offset 102, identity at raw-1 offset 103, amount at raw-1 offset 104,"
+        " payment_type at raw-1 offset 106, time at raw-1 offset 107, late at raw-1 offset 108"
+    )
+
+
+def test_without_records_there_is_no_summary() -> None:
+    assert stream_job.summary([], "raw") is None
+
+
+def test_a_foreign_checkpoint_is_explained_with_the_way_out() -> None:
+    error = StreamingQueryException(
+        "[STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA] Streaming stateful operator..."
+    )
+    line = stream_job.explain(error, Config(checkpoint_location="/data/checkpoints"))
+    assert "/data/checkpoints" in line
+    assert "set CHECKPOINT_LOCATION to a new folder" in line
+    assert "\n" not in line
+
+
+def test_settings_come_from_the_environment() -> None:
+    assert Config.from_env(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "kafka:29092",
+            "WATERMARK": "1 hour",
+            "MAX_OFFSETS_PER_TRIGGER": "1000",
+            "DEDUPLICATE_ORDERS": "True",
+            "TRIGGER_INTERVAL": "",
+            "UNRELATED": "x",
+        }
+    ) == Config(
+        kafka_bootstrap_servers="kafka:29092",
+        watermark="1 hour",
+        max_offsets_per_trigger=1000,
+        deduplicate_orders=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("WATERMARK", "ten minutes"),
+        ("WATERMARK", "-1 minutes"),
+        ("TRIGGER_INTERVAL", "5"),
+        ("MAX_OFFSETS_PER_TRIGGER", "0"),
+        ("MAX_OFFSETS_PER_TRIGGER", "many"),
+        ("DEDUPLICATE_ORDERS", "maybe"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(variable: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{variable} must be .*{value!r}"):
+        Config.from_env({variable: value})
+
+
+def test_a_wrong_setting_ends_the_job_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DEDUPLICATE_ORDERS", "maybe")
+    assert stream_job.main() == 2
+    assert [record.message for record in caplog.records] == [
+        "DEDUPLICATE_ORDERS must be true or false, not 'maybe'"
+    ]
