@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import oracle
-import pytest
 import stream_job
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -72,7 +71,8 @@ JSON_VALUE = st.recursive(
 CENTS = st.integers(0, 10**15 - 1).map(lambda cents: f"{cents // 100}.{cents % 100:02}")
 TIME_TEXT = st.builds(
     lambda moment, offset, form: form.format(
-        moment.isoformat(), f"{'+' if offset >= 0 else '-'}{abs(offset) // 60:02}:{abs(offset) % 60:02}"
+        moment.isoformat(),
+        f"{'+' if offset >= 0 else '-'}{abs(offset) // 60:02}:{abs(offset) % 60:02}",
     ),
     st.datetimes(datetime(2026, 11, 1, 11), datetime(2026, 11, 1, 14)),
     st.integers(-1100, 1100),

@@ -99,9 +99,7 @@ def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSess
     ]
     rows = [("raw", 1, 100 + number, ARRIVAL, value) for number, value in enumerate(values)]
     schema = "topic string, partition int, offset long, timestamp timestamp, value binary"
-    judged = stream_job.judge(
-        stream_job.parse(spark.createDataFrame(rows, schema)), WATERMARK_SEC
-    )
+    judged = stream_job.judge(stream_job.parse(spark.createDataFrame(rows, schema)), WATERMARK_SEC)
     observed = judged.agg(*stream_job.counts()).first()
     batch = SimpleNamespace(batchId=0, numInputRows=9, observedMetrics={"judged": observed})
     idle = SimpleNamespace(batchId=1, numInputRows=0, observedMetrics={"judged": Row()})
