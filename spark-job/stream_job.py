@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from threading import Event
-from typing import Any, Self
+from typing import Self
 
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
@@ -52,14 +52,15 @@ TIME_PATTERN = (
     r"^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})?\z"
 )
-AHEAD_LIMIT_SEC = 5 * 60
+AHEAD_LIMIT = "5 minutes"
 # Spark's own watermark trails the rule for late records by this much. It drops what it calls late
 # uncounted and depending on batch boundaries, so it may only ever meet windows that are closed.
-STATE_SLACK_SEC = AHEAD_LIMIT_SEC + 5 * 60
+STATE_SLACK = "10 minutes"
 
 REASONS = ("malformed", "identity", "amount", "payment_type", "time")
 LATE = "late"
 WINDOW = "1 minute"
+ISO_MINUTE = "yyyy-MM-dd'T'HH:mm'Z'"
 ISO_FORMAT = "yyyy-MM-dd'T'HH:mm:ss'Z'"
 STATE_PARTITIONS = 2  # pinned by the checkpoint; each is a task and a few files per batch
 LOG_INTERVAL_SEC = 10
@@ -68,6 +69,15 @@ WAIT_INTERVAL_SEC = 5
 
 class ConfigError(ValueError):
     """A setting has a value that is not allowed; the text names the variable and what is."""
+
+
+DURATION = (r"[0-9]+ (millisecond|second|minute|hour|day)s?", "a duration such as '10 minutes'")
+CHECKED = {
+    "watermark": DURATION,
+    "trigger_interval": DURATION,
+    "max_offsets_per_trigger": (r"[1-9][0-9]*", "a whole number above 0"),
+    "deduplicate_orders": (r"true|false", "true or false"),
+}
 
 
 @dataclass(frozen=True)
@@ -80,39 +90,20 @@ class Config:
     checkpoint_location: str = "/tmp/checkpoints"
     watermark: str = "10 minutes"
     trigger_interval: str = "0 seconds"
-    max_offsets_per_trigger: int = 500_000
-    deduplicate_orders: bool = False
+    max_offsets_per_trigger: str = "500000"
+    deduplicate_orders: str = "false"
     spark_master: str = "local[*]"
     health_file: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read and check all settings; an empty variable counts as not set. Raises ConfigError."""
-        names = [field.name for field in fields(cls)]
-        given: dict[str, Any] = {name: env[name.upper()] for name in names if env.get(name.upper())}
-        for name in ("watermark", "trigger_interval"):
-            if name in given:
-                duration_sec(given[name], name.upper())
-        if (limit := given.get("max_offsets_per_trigger")) is not None:
-            if not re.fullmatch(r"[1-9][0-9]*", limit):
-                raise ConfigError(
-                    f"MAX_OFFSETS_PER_TRIGGER must be a whole number > 0, not {limit!r}"
-                )
-            given["max_offsets_per_trigger"] = int(limit)
-        if (flag := given.get("deduplicate_orders")) is not None:
-            if flag.lower() not in ("true", "false"):
-                raise ConfigError(f"DEDUPLICATE_ORDERS must be true or false, not {flag!r}")
-            given["deduplicate_orders"] = flag.lower() == "true"
+        names = [setting.name for setting in fields(cls)]
+        given = {name: env[name.upper()] for name in names if env.get(name.upper())}
+        for name, (pattern, allowed) in CHECKED.items():
+            if name in given and not re.fullmatch(pattern, given[name]):
+                raise ConfigError(f"{name.upper()} must be {allowed}, not {given[name]!r}")
         return cls(**given)
-
-
-def duration_sec(text: str, variable: str) -> float:
-    """Seconds of a duration as Spark writes it, e.g. `10 minutes`. Raises ConfigError."""
-    unit_sec = {"millisecond": 0.001, "second": 1, "minute": 60, "hour": 3600, "day": 86400}
-    match = re.fullmatch(rf"([0-9]+) ({'|'.join(unit_sec)})s?", text)
-    if not match:
-        raise ConfigError(f"{variable} must be a duration such as '10 minutes', not {text!r}")
-    return int(match[1]) * unit_sec[match[2]]
 
 
 def parse(raw: DataFrame) -> DataFrame:
@@ -131,7 +122,7 @@ def parse(raw: DataFrame) -> DataFrame:
     )
 
 
-def judge(transactions: DataFrame, watermark_sec: float) -> DataFrame:
+def judge(transactions: DataFrame, watermark: str) -> DataFrame:
     """Add `verdict`: null for a valid record, else the first of REASONS or LATE that applies.
 
     It depends on the record and its Kafka timestamp alone, never on the batch that it is read in.
@@ -143,8 +134,8 @@ def judge(transactions: DataFrame, watermark_sec: float) -> DataFrame:
         "identity": ~(is_id("order_id") & is_id("product_id")),
         "amount": ~holds(F.col("amount") >= 0),
         "payment_type": ~holds(F.col("payment_type").isin(*PAYMENT_TYPES)),
-        "time": ~holds(event_time <= arrival + seconds(AHEAD_LIMIT_SEC)),
-        LATE: event_time < arrival - seconds(watermark_sec),
+        "time": ~holds(event_time <= arrival + interval(AHEAD_LIMIT)),
+        LATE: event_time < arrival - interval(watermark),
     }
     verdict = F.coalesce(*[F.when(condition, reason) for reason, condition in broken.items()])
     return transactions.withColumn("verdict", verdict)
@@ -159,8 +150,8 @@ def holds(condition: Column) -> Column:
     return F.coalesce(condition, F.lit(False))
 
 
-def seconds(count: float) -> Column:
-    return F.make_dt_interval(secs=F.lit(count))
+def interval(duration: str) -> Column:
+    return F.expr(f"INTERVAL {duration}")
 
 
 def counts() -> list[Column]:
@@ -170,15 +161,17 @@ def counts() -> list[Column]:
     return [
         F.count("*").alias("records"),
         F.count_if(verdict.isNull()).alias("valid"),
-        F.max(F.when(verdict.isNull(), F.col("event_time"))).alias("last_event_time"),
+        F.date_format(F.max(F.when(verdict.isNull(), F.col("event_time"))), ISO_MINUTE).alias(
+            "last_window"
+        ),
         *[F.count_if(verdict == reason).alias(reason) for reason in bad],
         *[F.max(F.when(verdict == reason, place)).alias(f"{reason}_at") for reason in bad],
     ]
 
 
-def window_totals(valid: DataFrame, watermark_sec: float, deduplicate: bool) -> DataFrame:
+def window_totals(valid: DataFrame, watermark: str, deduplicate: bool) -> DataFrame:
     """Valid transactions -> one row per 1-minute window of event time."""
-    timed = valid.withWatermark("event_time", f"{watermark_sec + STATE_SLACK_SEC} seconds")
+    timed = valid.withWatermark("event_time", f"{watermark} {STATE_SLACK}")
     if deduplicate:
         timed = timed.dropDuplicatesWithinWatermark(["order_id"])
     return timed.groupBy(F.window("event_time", WINDOW)).agg(
@@ -213,7 +206,7 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
         name: sum(row[name] for row in observed) for name in ("records", "valid", *REASONS, LATE)
     }
     rejected = " ".join(f"{reason}={total[reason]}" for reason in REASONS)
-    ends = [row["last_event_time"] for row in observed if row["last_event_time"]]
+    last_window = max((row["last_window"] or "" for row in observed), default="") or "none"
     examples = [
         f"{reason} at {raw_topic}-{place['partition']} offset {place['offset']}"
         for reason in (*REASONS, LATE)
@@ -222,8 +215,7 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
     return (
         f"batches={len(observed)} records={total['records']} valid={total['valid']}"
         f" rejected={sum(total[reason] for reason in REASONS)} ({rejected}) late={total[LATE]}"
-        f" last_window={max(ends).strftime('%Y-%m-%dT%H:%MZ') if ends else 'none'}"
-        + (f"; last seen: {', '.join(examples)}" if examples else "")
+        f" last_window={last_window}" + (f"; last seen: {', '.join(examples)}" if examples else "")
     )
 
 
@@ -253,11 +245,11 @@ def read_raw(spark: SparkSession, config: Config) -> DataFrame:
 
 
 def start_query(spark: SparkSession, config: Config) -> StreamingQuery:
-    watermark_sec = duration_sec(config.watermark, "WATERMARK")
-    judged = judge(parse(read_raw(spark, config)), watermark_sec).observe("judged", *counts())
+    judged = judge(parse(read_raw(spark, config)), config.watermark).observe("judged", *counts())
     valid = judged.where(F.col("verdict").isNull())
+    totals = window_totals(valid, config.watermark, config.deduplicate_orders == "true")
     return (
-        to_messages(window_totals(valid, watermark_sec, config.deduplicate_orders))
+        to_messages(totals)
         .writeStream.format("kafka")
         .option("kafka.bootstrap.servers", config.kafka_bootstrap_servers)
         .option("topic", config.agg_topic)
@@ -287,7 +279,7 @@ def wait_for_topics(config: Config, stop: Event) -> None:
             config.kafka_bootstrap_servers,
             " and ".join(sorted(missing)),
         )
-        stop.wait(WAIT_INTERVAL_SEC / 5)
+        time.sleep(1)  # not stop.wait(): a signal handler that sets an Event in its wait() can hang
 
 
 def watch(query: StreamingQuery, config: Config, stop: Event) -> None:

@@ -20,7 +20,7 @@ def of_job(spark: SparkSession, values: list[bytes | None]) -> list[object]:
     """What the job makes of each value: a reason, or the transaction that counts."""
     rows = [("raw", 0, number, ARRIVAL, value) for number, value in enumerate(values)]
     judged = stream_job.judge(
-        stream_job.parse(spark.createDataFrame(rows, RAW_SCHEMA)), WATERMARK.total_seconds()
+        stream_job.parse(spark.createDataFrame(rows, RAW_SCHEMA)), "10 minutes"
     )
     micros = F.unix_micros("event_time").alias("micros")
     found = judged.select("offset", "verdict", "order_id", "product_id", "amount", micros).collect()

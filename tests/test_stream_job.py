@@ -14,7 +14,7 @@ from stream_job import Config, ConfigError
 
 VALID_SCHEMA = "order_id string, product_id string, amount decimal(15, 2), event_time timestamp"
 NOON = datetime(2026, 11, 1, 12, 0)
-WATERMARK_SEC = 600
+WATERMARK = "10 minutes"
 
 
 def valid(spark: SparkSession, *orders: tuple[str, str, int]) -> DataFrame:
@@ -28,7 +28,7 @@ def valid(spark: SparkSession, *orders: tuple[str, str, int]) -> DataFrame:
 
 def messages(transactions: DataFrame) -> dict[str, dict[str, object]]:
     """The messages on transactions_agg by their key."""
-    totals = stream_job.window_totals(transactions, WATERMARK_SEC, deduplicate=False)
+    totals = stream_job.window_totals(transactions, WATERMARK, deduplicate=False)
     rows = stream_job.to_messages(totals).collect()
     found = {row.key: json.loads(row.value, parse_float=Decimal) for row in rows}
     assert len(found) == len(rows)
@@ -99,7 +99,7 @@ def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSess
     ]
     rows = [("raw", 1, 100 + number, ARRIVAL, value) for number, value in enumerate(values)]
     schema = "topic string, partition int, offset long, timestamp timestamp, value binary"
-    judged = stream_job.judge(stream_job.parse(spark.createDataFrame(rows, schema)), WATERMARK_SEC)
+    judged = stream_job.judge(stream_job.parse(spark.createDataFrame(rows, schema)), WATERMARK)
     observed = judged.agg(*stream_job.counts()).first()
     batch = SimpleNamespace(batchId=0, numInputRows=9, observedMetrics={"judged": observed})
     idle = SimpleNamespace(batchId=1, numInputRows=0, observedMetrics={"judged": Row()})
@@ -132,15 +132,15 @@ def test_settings_come_from_the_environment() -> None:
             "KAFKA_BOOTSTRAP_SERVERS": "kafka:29092",
             "WATERMARK": "1 hour",
             "MAX_OFFSETS_PER_TRIGGER": "1000",
-            "DEDUPLICATE_ORDERS": "True",
+            "DEDUPLICATE_ORDERS": "true",
             "TRIGGER_INTERVAL": "",
             "UNRELATED": "x",
         }
     ) == Config(
         kafka_bootstrap_servers="kafka:29092",
         watermark="1 hour",
-        max_offsets_per_trigger=1000,
-        deduplicate_orders=True,
+        max_offsets_per_trigger="1000",
+        deduplicate_orders="true",
     )
 
 

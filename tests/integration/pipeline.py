@@ -1,0 +1,125 @@
+"""What a test does to a running stack, and asks of it."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from clickhouse_driver import Client
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import NewTopic
+from stack import PROJECT, VENV, Stack
+
+PYTHON = VENV / "bin" / "python"
+DEADLINE_SEC = 120
+
+
+def eventually(
+    condition: Callable[[], object], what: str, deadline_sec: float = DEADLINE_SEC
+) -> None:
+    """Poll until the condition holds; fails with `what` when it never does."""
+    deadline = time.monotonic() + deadline_sec
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {deadline_sec} s: {what}"
+        time.sleep(0.2)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The pipeline on the given stack."""
+
+    stack: Stack
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        return {**os.environ, **self.stack.environment(), **changes}
+
+    def producer(self, **settings: object) -> "subprocess.Popen[str]":
+        """A running producer; each setting is the environment variable of that name."""
+        return subprocess.Popen(
+            [PYTHON, PROJECT / "producer" / "producer.py"],
+            env=self.environment(**{name: str(value) for name, value in settings.items()}),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def produce(self, count: int, **settings: object) -> str:
+        """Send records as fast as it goes; what the producer logged."""
+        process = self.producer(**{"RATE": 0, "COUNT": count, **settings})
+        _, log = process.communicate(timeout=DEADLINE_SEC)
+        assert process.returncode == 0, log
+        return log
+
+    def send(self, topic: str, values: Iterable[bytes | None]) -> None:
+        with KafkaProducer(bootstrap_servers=self.bootstrap_servers, linger_ms=20) as producer:
+            for future in [producer.send(topic, value, key=b"k") for value in values]:
+                future.get(timeout=30)
+
+    def verify(self, **settings: str) -> str:
+        """The verdict of the oracle, which must be that all is equal."""
+        result = subprocess.run(
+            [PYTHON, PROJECT / "tests" / "oracle.py", "--timeout", str(DEADLINE_SEC)],
+            env=self.environment(**settings),
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        return result.stdout.splitlines()[-1]
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"localhost:{self.stack.kafka_port}"
+
+    def client(self) -> Client:
+        return Client(
+            "localhost", port=self.stack.clickhouse_port, user="consumer", password="MySecret"
+        )
+
+    def query(self, sql: str) -> list[tuple[object, ...]]:
+        client = self.client()
+        try:
+            return list(client.execute(sql))
+        finally:
+            client.disconnect()
+
+    def stored_orders(self) -> int:
+        ((orders,),) = self.query("SELECT sum(total_orders) FROM aggregated_analytics")
+        return int(str(orders))
+
+    def log(self, service: str) -> str:
+        return self.stack.log_tail(service, 100_000)
+
+    def raw_records(self, topic: str = "transactions_raw") -> int:
+        with KafkaConsumer(bootstrap_servers=self.bootstrap_servers) as consumer:
+            partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
+            return sum(consumer.end_offsets(partitions).values())
+
+    def create_topics(self, *names: str) -> None:
+        with KafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
+            admin.create_topics(
+                [
+                    NewTopic(name, 3, 1, topic_configs={"message.timestamp.type": "LogAppendTime"})
+                    for name in names
+                ]
+            )
+
+    def read(self, topic: str, messages: int) -> list[dict[str, object]]:
+        """The first messages of a topic, parsed."""
+        values: list[bytes] = []
+        with KafkaConsumer(
+            topic, bootstrap_servers=self.bootstrap_servers, auto_offset_reset="earliest"
+        ) as consumer:
+
+            def poll() -> bool:
+                for records in consumer.poll(timeout_ms=500).values():
+                    values.extend(record.value for record in records)
+                return len(values) >= messages
+
+            eventually(poll, f"{messages} messages on {topic}")
+        return [json.loads(value) for value in values]

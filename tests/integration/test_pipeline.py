@@ -1,0 +1,256 @@
+"""The promise on real services: whatever happens, the table equals the raw topic."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import pytest
+from clickhouse_driver.errors import ServerException
+from kafka import KafkaConsumer, TopicPartition
+from pipeline import PYTHON, Pipeline, eventually, now
+from records import ARRIVAL, CORPUS, transaction
+from stack import PROJECT
+
+GROUP = "clickhouse-consumer"
+
+
+def committed_lag(pipeline: Pipeline) -> int:
+    """Records on transactions_agg whose offsets the consumer group has not committed."""
+    with KafkaConsumer(
+        bootstrap_servers=pipeline.bootstrap_servers, group_id=GROUP, enable_auto_commit=False
+    ) as consumer:
+        partitions = [TopicPartition("transactions_agg", number) for number in range(3)]
+        ends = consumer.end_offsets(partitions)
+        return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)
+
+
+def job_counts(pipeline: Pipeline) -> dict[str, int]:
+    """What the job has logged since it was first started, added up."""
+    lines = [line for line in pipeline.log("spark-job").splitlines() if " records=" in line]
+    pairs = [pair for line in lines for pair in re.findall(r"(\w+)=(\d+)\b", line)]
+    return {name: sum(int(n) for key, n in pairs if key == name) for name, _ in pairs}
+
+
+def oracle_counts(verdict: str) -> tuple[int, int]:
+    """Transactions and rejected records of a verdict."""
+    found = re.search(r"(\d+) transactions, (\d+) rejected", verdict)
+    assert found
+    return int(found[1]), int(found[2])
+
+
+def test_totals_are_exact_and_every_record_is_accounted_for(pipeline: Pipeline) -> None:
+    pipeline.produce(5000, SEED=1)
+    verdict = pipeline.verify()
+    valid, rejected = oracle_counts(verdict)
+    assert valid + rejected == 5000
+    assert rejected > 0
+    eventually(lambda: job_counts(pipeline).get("records", 0) >= 5000, "the job logs 5000 records")
+    counts = job_counts(pipeline)
+    assert (counts["valid"], counts["rejected"], counts["late"]) == (valid, rejected, 0)
+    reasons = ("malformed", "identity", "amount", "payment_type", "time")
+    assert sum(counts[reason] for reason in reasons) == rejected
+
+
+def test_anyone_with_the_password_reads_one_exact_row_per_window(pipeline: Pipeline) -> None:
+    native = pipeline.query("SELECT * FROM aggregated_analytics ORDER BY window_start")
+    starts = [row[0] for row in native]
+    assert starts
+    assert len(set(starts)) == len(starts)
+    sql = urllib.parse.quote("SELECT * FROM aggregated_analytics ORDER BY window_start")
+    url = f"http://localhost:{pipeline.stack.clickhouse_http_port}/?query={sql}"
+    request = urllib.request.Request(
+        url, headers={"X-ClickHouse-User": "consumer", "X-ClickHouse-Key": "MySecret"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    assert [line.split("\t")[:4] for line in lines] == [
+        [
+            f"{row[0]:%Y-%m-%d %H:%M:%S}",
+            f"{row[1]:%Y-%m-%d %H:%M:%S}",
+            f"{row[2].normalize():f}",
+            str(row[3]),
+        ]
+        for row in native
+    ]
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(url.replace("?", "?user=consumer&password=wrong&"), timeout=30)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE aggregated_analytics",
+        "TRUNCATE TABLE aggregated_analytics",
+        "ALTER TABLE aggregated_analytics DELETE WHERE 1",
+        "CREATE TABLE other (a Int8) ENGINE = Memory",
+        "SELECT * FROM url('http://localhost:1/', 'CSV', 'a String')",
+        "SELECT * FROM file('/etc/passwd', 'LineAsString')",
+    ],
+)
+def test_the_consumer_account_may_only_read_and_insert(pipeline: Pipeline, statement: str) -> None:
+    with pytest.raises(ServerException) as refused:
+        pipeline.query(statement)
+    assert refused.value.code == 497  # ACCESS_DENIED
+
+
+def test_strange_records_are_rejected_and_the_rest_goes_on(pipeline: Pipeline) -> None:
+    today = now()[:16].encode()  # where the corpus has its moment
+    written = ARRIVAL.isoformat()[:16].encode()
+    shifted = [value and value.replace(written, today) for value in CORPUS]
+    before = oracle_counts(pipeline.verify())
+    pipeline.send("transactions_raw", shifted)
+    pipeline.produce(500, INVALID_SHARE=0)
+    after = oracle_counts(pipeline.verify())
+    assert after[0] >= before[0] + 500 + 20
+    assert after[1] >= before[1] + 100
+
+
+def test_strange_window_totals_are_reported_and_skipped(pipeline: Pipeline) -> None:
+    strange = [None, b"", b"\xff", b"[]", b"{}", b'{"window_start": "2026"}', b"\x00" * 10]
+    pipeline.send("transactions_agg", strange)
+    pipeline.produce(500)
+    pipeline.verify()
+    reports = re.findall(
+        r"skipped topic transactions_agg partition \d offset \d+: (.+)", pipeline.log(GROUP)
+    )
+    assert len(reports) == len(strange)
+
+
+def test_the_consumer_keeps_its_rows_while_clickhouse_is_away(pipeline: Pipeline) -> None:
+    pipeline.stack.stop("clickhouse-server")
+    pipeline.produce(2000)
+    eventually(lambda: "next try in" in pipeline.log(GROUP), "the consumer says it waits")
+    time.sleep(5)  # long enough for several attempts
+    pipeline.stack.start("clickhouse-server")
+    pipeline.verify()
+    assert "Traceback" not in pipeline.log(GROUP)
+
+
+CRASH_AFTER_INSERT = """
+import os, signal, sys, consumer
+
+def crash(self):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+consumer.Loader.commit = crash
+sys.exit(consumer.main())
+"""
+
+
+def test_a_consumer_killed_between_insert_and_commit_repeats_without_harm(
+    pipeline: Pipeline,
+) -> None:
+    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
+    pipeline.stack.stop(GROUP)
+    pipeline.produce(2000)
+    doomed = subprocess.run(
+        [PYTHON, "-c", CRASH_AFTER_INSERT],
+        env=pipeline.environment(PYTHONPATH=str(PROJECT / "clickhouse-consumer")),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert doomed.returncode == -signal.SIGKILL, doomed.stderr
+    assert committed_lag(pipeline) > 0
+    pipeline.stack.start(GROUP)
+    pipeline.verify()
+    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
+
+
+def test_a_killed_job_goes_on_from_its_checkpoint(pipeline: Pipeline) -> None:
+    eventually(lambda: committed_lag(pipeline) == 0, "nothing is under way")
+    read_before = job_counts(pipeline).get("records", 0)
+    raw_before = pipeline.raw_records()
+    os.kill(pipeline.stack.pid("spark-job"), signal.SIGKILL)
+    pipeline.produce(1000)
+    pipeline.verify()
+    eventually(lambda: job_counts(pipeline)["records"] >= read_before + 1000, "the job logs them")
+    # Not the whole topic again, only what the last batches before the kill may have held.
+    assert job_counts(pipeline)["records"] < read_before + raw_before
+
+
+def test_a_job_without_its_checkpoint_starts_over_and_the_table_stays_right(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.stack.stop("spark-job")
+    shutil.rmtree(pipeline.stack.directory / "checkpoint")
+    pipeline.produce(1000)
+    pipeline.stack.start("spark-job")
+    pipeline.verify()
+
+
+def test_a_broker_that_was_away_costs_nothing_that_it_acknowledged(pipeline: Pipeline) -> None:
+    before = pipeline.raw_records()
+    producer = pipeline.producer(RATE=200, DURATION_SEC=30)
+    eventually(lambda: pipeline.raw_records() > before, "the producer sends")
+    os.kill(pipeline.stack.pid("kafka"), signal.SIGKILL)
+    _, log = producer.communicate(timeout=180)
+    assert producer.returncode == 0, log
+    totals = re.search(r"acknowledged (\d+), failed 0", log.splitlines()[-1])
+    assert totals, log
+    assert pipeline.raw_records() - before == int(totals[1])
+    pipeline.verify()
+
+
+def run_job(pipeline: Pipeline, **settings: str) -> "subprocess.Popen[str]":
+    """A job beside the one of the stack, in one process."""
+    return subprocess.Popen(
+        [PYTHON, PROJECT / "spark-job" / "stream_job.py"],
+        env=pipeline.environment(
+            **{"SPARK_MASTER": "local[1]", "SPARK_LOCAL_IP": "127.0.0.1", **settings}
+        ),
+        cwd=pipeline.stack.directory,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> None:
+    pipeline.create_topics("repeats_raw", "repeats_agg")
+    moment = now()
+    orders = [transaction(order_id=f"o{n % 40}", transaction_time=moment) for n in range(100)]
+    pipeline.send("repeats_raw", orders)
+    settings = {
+        "RAW_TOPIC": "repeats_raw",
+        "AGG_TOPIC": "repeats_agg",
+        "CHECKPOINT_LOCATION": str(pipeline.stack.directory / "repeats"),
+    }
+    job = run_job(pipeline, DEDUPLICATE_ORDERS="true", **settings)
+    (window,) = pipeline.read("repeats_agg", messages=1)
+    assert (window["total_orders"], window["total_sales"]) == (40, 796.0)
+    job.terminate()
+    _, log = job.communicate(timeout=60)
+    assert job.returncode == 0, log
+    # The same checkpoint with another query is refused in one line that says what to do.
+    other = run_job(pipeline, DEDUPLICATE_ORDERS="false", **settings)
+    _, log = other.communicate(timeout=120)
+    assert other.returncode == 1, log
+    assert "set CHECKPOINT_LOCATION to a new folder" in log.splitlines()[-1]
+    assert "\tat " not in log
+
+
+def test_the_services_find_each_other_in_whatever_order_they_start(pipeline: Pipeline) -> None:
+    against_the_flow = ("clickhouse-consumer", "spark-job", "spark-worker", "spark-master",
+                        "kafka", "zookeeper", "clickhouse-server")  # fmt: skip
+    for service in against_the_flow:
+        pipeline.stack.stop(service)
+    for service in against_the_flow:
+        pipeline.stack.start(service)
+        time.sleep(1)
+    pipeline.produce(1000)
+    pipeline.verify()
+
+
+def test_rows_and_offsets_survive_down_and_up(pipeline: Pipeline) -> None:
+    orders = pipeline.stored_orders()
+    pipeline.stack.down()
+    pipeline.stack.up(deadline_sec=240)
+    assert pipeline.stored_orders() == orders
+    pipeline.produce(500)
+    pipeline.verify()

@@ -1,0 +1,174 @@
+"""The scripts of clickhouse-init, run by the real ClickHouse engine in this process (chdb)."""
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chdb.session import Session
+from consumer import Config, Row
+
+INIT_FOLDER = Path(__file__).parent.parent / "clickhouse-init"
+USER_SCRIPT = INIT_FOLDER / "01-create-user.sql"
+TABLE_SCRIPT = INIT_FOLDER / "init.sql"
+MIDNIGHT = datetime(2026, 11, 22, tzinfo=UTC)
+TABLE = f"{Config().clickhouse_database}.{Config().clickhouse_table}"
+
+
+def statements(script: Path) -> list[str]:
+    without_comments = re.sub(r"--.*", "", script.read_text())
+    return [text.strip() for text in without_comments.split(";") if text.strip()]
+
+
+ALL_STATEMENTS = [*statements(USER_SCRIPT), *statements(TABLE_SCRIPT)]
+
+
+open_session: Any = Session  # chdb has no type hints
+
+
+class Engine:
+    def __init__(self, folder: Path) -> None:
+        self.session = open_session(str(folder))
+
+    def query(self, sql: str) -> list[Any]:
+        lines = str(self.session.query(sql, "JSONCompactEachRow")).splitlines()
+        return [json.loads(line) for line in lines]
+
+    def formatted(self, statement: str) -> str:
+        escaped = statement.replace("\\", "\\\\").replace("'", "\\'")
+        text: str = self.query(f"SELECT formatQuerySingleLine('{escaped}')")[0][0]
+        return text
+
+    def insert(self, *windows: tuple[int, int]) -> None:
+        """One INSERT, hence one block, of (minute, number of orders)."""
+        midnight = int(MIDNIGHT.timestamp())
+        values = ", ".join(
+            f"({midnight + minute * 60}, {midnight + minute * 60 + 60},"
+            f" {orders * 2.5}, {orders}, 2.5, 'P{orders}')"
+            for minute, orders in windows
+        )
+        columns = ", ".join(Row._fields)
+        self.session.query(f"INSERT INTO {TABLE} ({columns}) VALUES {values}")
+
+    def windows(self) -> dict[int, tuple[int, float, str]]:
+        """(orders, sales, top product) by minute, as the user `consumer` sees them."""
+        found = self.query(
+            "SELECT toUnixTimestamp(window_start), total_orders, total_sales, top_product"
+            f" FROM {TABLE} SETTINGS final = 1"
+        )
+        midnight = int(MIDNIGHT.timestamp())
+        windows = {(start - midnight) // 60: (*totals,) for start, *totals in found}
+        assert len(windows) == len(found)
+        return windows
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine(tmp_path_factory.mktemp("chdb"))
+    for _ in range(2):  # an init script must survive a second run
+        for statement in statements(TABLE_SCRIPT):
+            engine.query(statement)
+    yield engine
+    engine.session.close()
+
+
+@pytest.fixture
+def table(engine: Engine) -> Engine:
+    engine.query(f"TRUNCATE TABLE {TABLE}")
+    engine.query(f"SYSTEM STOP MERGES {TABLE}")  # what is seen must not depend on them
+    return engine
+
+
+def test_the_user_is_created_before_the_table_as_the_image_runs_scripts_by_name() -> None:
+    scripts = sorted(path.name for path in INIT_FOLDER.iterdir())
+    assert scripts == [USER_SCRIPT.name, TABLE_SCRIPT.name]
+
+
+@pytest.mark.parametrize("statement", ALL_STATEMENTS)
+def test_every_statement_is_valid_and_may_run_twice(engine: Engine, statement: str) -> None:
+    assert engine.query(f"EXPLAIN AST {statement}")
+    assert re.match(r"CREATE (USER|TABLE) IF NOT EXISTS |GRANT ", engine.formatted(statement))
+
+
+def test_the_user_has_no_other_right_than_to_select_and_insert_on_the_table(engine: Engine) -> None:
+    assert [engine.formatted(statement) for statement in statements(USER_SCRIPT)] == [
+        "CREATE USER IF NOT EXISTS consumer IDENTIFIED WITH sha256_password BY 'MySecret' HOST ANY"
+        " DEFAULT DATABASE default SETTINGS final = 1, async_insert = 0",
+        f"GRANT SELECT, INSERT ON {TABLE} TO consumer",
+    ]
+
+
+def test_the_service_logs_in_as_the_user_that_is_created() -> None:
+    assert (Config().clickhouse_user, Config().clickhouse_password) == ("consumer", "MySecret")
+
+
+def test_columns_are_the_fields_of_a_row_then_bookkeeping_with_a_default(engine: Engine) -> None:
+    columns = engine.query(
+        "SELECT name, type, default_expression FROM system.columns"
+        f" WHERE concat(database, '.', table) = '{TABLE}' ORDER BY position"
+    )
+    assert columns == [
+        ["window_start", "DateTime('UTC')", ""],
+        ["window_end", "DateTime('UTC')", ""],
+        ["total_sales", "Decimal(38, 2)", ""],
+        ["total_orders", "UInt64", ""],
+        ["average_order_value", "Decimal(18, 2)", ""],
+        ["top_product", "String", ""],
+        ["updated_at", "DateTime64(3, 'UTC')", "now64(3)"],
+    ]
+    assert [name for name, _, default in columns if not default] == list(Row._fields)
+
+
+def test_rows_of_one_window_replace_each_other_by_the_number_of_orders(engine: Engine) -> None:
+    (found,) = engine.query(
+        "SELECT engine_full, sorting_key, partition_key FROM system.tables"
+        f" WHERE concat(database, '.', name) = '{TABLE}'"
+    )
+    assert found[0].startswith("ReplacingMergeTree(total_orders) ORDER BY window_start")
+    assert found[1:] == ["window_start", ""]
+
+
+def test_a_fuller_update_replaces_an_older_one_and_never_the_other_way_round(table: Engine) -> None:
+    table.insert((0, 2))
+    table.insert((0, 3))
+    table.insert((0, 1))
+    assert table.windows() == {0: (3, 7.5, "P3")}
+
+
+def test_the_fullest_row_wins_within_one_block_too(table: Engine) -> None:
+    table.insert((0, 2), (0, 3), (1, 1), (0, 1))
+    assert table.windows() == {0: (3, 7.5, "P3"), 1: (1, 2.5, "P1")}
+
+
+def test_a_replay_changes_nothing(table: Engine) -> None:
+    table.insert((0, 2), (1, 5))
+    before = table.windows()
+    table.insert((0, 2), (1, 5))
+    assert table.windows() == before == {0: (2, 5, "P2"), 1: (5, 12.5, "P5")}
+
+
+def test_merges_change_nothing_of_what_is_seen(table: Engine) -> None:
+    for orders in (2, 3, 1):
+        table.insert((0, orders))
+    before = table.windows()
+    table.query(f"SYSTEM START MERGES {TABLE}")
+    table.query(f"OPTIMIZE TABLE {TABLE} FINAL")
+    assert table.query(f"SELECT count() FROM {TABLE}") == [[1]]
+    assert table.windows() == before
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_order_of_updates_and_replays_ends_in_the_fullest_rows(
+    table: Engine, seed: int
+) -> None:
+    rng = random.Random(seed)
+    updates = [(minute, orders) for minute in range(4) for orders in range(1, 6)] * 2
+    rng.shuffle(updates)
+    while updates:
+        block = [updates.pop() for _ in range(min(len(updates), rng.randint(1, 8)))]
+        table.insert(*block)
+    assert table.windows() == dict.fromkeys(range(4), (5, 12.5, "P5"))
