@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -83,8 +84,12 @@ class TooManyInvalid(Exception):
     """So many records in a row were skipped that the code must be wrong, not the data."""
 
 
+class RowRefused(Exception):
+    """ClickHouse stored nothing of a block because of at least one of its rows."""
+
+
 class NotAcknowledged(Exception):
-    """An insert failed, and not because of a row; whether the rows are stored is unknown."""
+    """An insert failed for another reason; whether the rows are stored is unknown."""
 
 
 def matching(pattern: str) -> Callable[[str], object]:
@@ -124,18 +129,21 @@ class Config:
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read and check all settings; an empty variable counts as not set. Raises ConfigError."""
-        given: dict[str, Any] = {}
-        for name, default in vars(cls()).items():
-            if text := env.get(name.upper()):
-                is_allowed, allowed = ALLOWED.get(name, (bool, "any text"))
-                try:
-                    given[name] = type(default)(text)
-                    if not is_allowed(given[name]):
-                        raise ValueError
-                except ValueError:
-                    wrong = f"{name.upper()} must be {allowed}, not {reprlib.repr(text)}"
-                    raise ConfigError(wrong) from None
+        given = {
+            name: checked(name, env[name.upper()], default)
+            for name, default in vars(cls()).items()
+            if env.get(name.upper())
+        }
         return cls(**given)
+
+
+def checked(name: str, text: str, default: Any) -> Any:
+    is_allowed, allowed = ALLOWED.get(name, (bool, "any text"))
+    with suppress(ValueError):
+        value = type(default)(text)
+        if is_allowed(value):
+            return value
+    raise ConfigError(f"{name.upper()} must be {allowed}, not {reprlib.repr(text)}")
 
 
 def to_datetime(value: Any) -> datetime:
@@ -288,7 +296,7 @@ class Loader:
         room = max(self.config.max_batch_rows - len(self.rows), 1)
         try:
             polled = self.kafka.poll(timeout_ms=wait_sec * 1000, max_records=room)
-        except RetriableError:  # Kafka is away, as the report will say
+        except RetriableError:  # Kafka is away, as the report will say; no record was taken
             return
         if polled and not self.rows:
             self.flush_at = min(self.flush_at, self.clock() + self.config.flush_interval_sec)
@@ -309,12 +317,13 @@ class Loader:
         logger.warning("skipped topic %s partition %d offset %d: %s", *where, reason)
         self.skipped += 1
         if in_a_row >= MAX_CONSECUTIVE_INVALID:
-            raise TooManyInvalid(f"skipped {in_a_row} records in a row: is this the right topic?")
+            raise TooManyInvalid(f"skipped {in_a_row} records in a row: wrong code, not bad data")
 
     def flush(self) -> None:
         """Store the batch and commit, or keep it for the next try."""
         try:
-            self.insert(self.rows, self.records)
+            if self.rows:
+                self.insert(self.rows, self.records)
         except NotAcknowledged as reason:
             self.retry_sec = min(self.retry_sec * 2, LAST_RETRY_SEC) or FIRST_RETRY_SEC
             self.flush_at = self.clock() + self.retry_sec
@@ -330,23 +339,26 @@ class Loader:
         self.commit()
 
     def insert(self, rows: list[Row], records: list[ConsumerRecord]) -> None:
-        """Insert rows as one block. If that is refused, halve it until the refused row is alone."""
-        if not rows:
-            return
+        """Insert rows as one block. If one is refused, halve the block until that one is alone."""
         try:
-            acknowledged = self.clickhouse.execute(self.insert_sql, rows)
-        except Exception as error:  # whatever it is, the rows are kept, or reported
-            reason = " ".join(str(error).partition("Stack trace")[0].split())[:300]
-            if not is_about_a_row(error):
-                raise NotAcknowledged(f"{type(error).__name__} {reason}") from error
-            half = len(rows) // 2
-            if half:
+            self.execute(rows)
+        except RowRefused as reason:
+            if half := len(rows) // 2:
                 self.insert(rows[:half], records[:half])
                 self.insert(rows[half:], records[half:])
             else:
                 self.refused_in_a_row += 1
                 self.skip(records[0], f"refused by ClickHouse: {reason}", self.refused_in_a_row)
-            return
+
+    def execute(self, rows: list[Row]) -> None:
+        """Raises RowRefused or NotAcknowledged."""
+        try:
+            acknowledged = self.clickhouse.execute(self.insert_sql, rows)
+        except Exception as error:  # whatever it is, the rows are kept or reported
+            reason = " ".join(str(error).partition("Stack trace")[0].split())[:300]
+            if is_about_a_row(error):
+                raise RowRefused(reason) from error
+            raise NotAcknowledged(f"{type(error).__name__} {reason}") from error
         if acknowledged != len(rows):
             raise NotAcknowledged(f"{acknowledged} rows acknowledged")
         self.refused_in_a_row = 0

@@ -94,7 +94,7 @@ def spark_worker(stack: "Stack") -> None:
 def heartbeat(stack: "Stack", service: str, started_at: float) -> None:
     file = stack.health_file(service)
     touched_at = file.stat().st_mtime if file.exists() else 0
-    if touched_at < started_at:
+    if touched_at < started_at + 1:  # supervisord tells whole seconds
         raise NotReady("no sign of life since its start")
     if time.time() - touched_at > HEARTBEAT_SEC:
         raise NotReady(f"last sign of life {time.time() - touched_at:.0f} s ago")

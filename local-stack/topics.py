@@ -11,6 +11,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 logger = logging.getLogger("topics")
 
 PARTITIONS = 3
+WAIT_INTERVAL_SEC = 5
 # A record is judged by how far its own time is ahead of its arrival: the broker's clock says when
 # it arrived, not the sender's.
 RAW_SETTINGS = {"message.timestamp.type": "LogAppendTime"}
@@ -18,22 +19,28 @@ RAW_SETTINGS = {"message.timestamp.type": "LogAppendTime"}
 
 def connect(servers: str) -> KafkaAdminClient:
     """Return once Kafka answers; until then a line every few seconds."""
+    next_line = time.monotonic() + WAIT_INTERVAL_SEC
     while True:
         try:
-            return KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=5000)
+            # Short: within one attempt it looks again at longer and longer intervals.
+            return KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=500)
         except KafkaError:
-            logger.info("waiting for Kafka at %s", servers)
             time.sleep(0.2)
+        if time.monotonic() > next_line:
+            next_line += WAIT_INTERVAL_SEC
+            logger.info("waiting for Kafka at %s", servers)
 
 
 def ensure_topic(admin: KafkaAdminClient, name: str, settings: dict[str, str]) -> None:
+    options = {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": settings}
     try:
-        admin.create_topics({name: {"num_partitions": PARTITIONS, "replication_factor": 1}})
+        admin.create_topics({name: options})
         logger.info("created %s", name)
     except TopicAlreadyExistsError:
         logger.info("%s exists", name)
-    if settings:
-        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, settings)])
+        topic = ConfigResource(ConfigResourceType.TOPIC, name, settings)
+        # The broker knows which settings there are; the client's own check may come too early.
+        admin.alter_configs([topic], raise_on_unknown=False)
 
 
 def main() -> None:

@@ -220,6 +220,8 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
 
 
 def session(config: Config) -> SparkSession:
+    # Memory, Java options and quiet logs, unless whoever starts the job brings their own.
+    os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "conf"))
     return (
         SparkSession.builder.appName("purchase-totals")
         .master(config.spark_master)

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -76,11 +76,11 @@ class FakeKafka:
         self.is_away = self.is_closed = False
         self.assign(broker.logs)
 
-    def assign(self, partitions: Mapping[TopicPartition, object] | set[TopicPartition]) -> None:
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
         """As in kafka-python 3: what stays assigned keeps its position and stays paused."""
         committed = self.broker.committed
         self.positions = {p: self.positions.get(p, committed.get(p, 0)) for p in partitions}
-        self.paused_partitions &= set(partitions)
+        self.paused_partitions &= self.positions.keys()
 
     def poll(self, timeout_ms: float, max_records: int) -> dict[TopicPartition, list[Record]]:
         self.polls.append({"timeout_ms": timeout_ms, "max_records": max_records})
@@ -93,7 +93,8 @@ class FakeKafka:
             values = self.broker.logs[partition][begin : begin + max_records]
             if values:
                 polled[partition] = [
-                    Record(*partition, offset, value) for offset, value in enumerate(values, begin)
+                    Record(partition.topic, partition.partition, offset, value)
+                    for offset, value in enumerate(values, begin)
                 ]
                 self.positions[partition] += len(values)
                 max_records -= len(values)
@@ -288,7 +289,7 @@ def test_keys_that_are_not_part_of_the_contract_are_ignored() -> None:
     assert parse(message(added_later=[1, None, {}])) == row()
 
 
-BAD_FIELDS = {
+BAD_FIELDS: dict[str, list[Any]] = {
     "window_start": [
         *(None, True, [], {}, "", "now", "2026", "2026-11", "2026-11-22", "2026-11-22T12"),
         *("2026-11-22X12:00:00Z", "2026-13-01T00:00:00Z", "2026-11-22T12:00:00 Z", "x" * 10**6),
@@ -311,7 +312,7 @@ def test_a_field_that_the_column_cannot_hold_is_refused(name: str, value: object
     with pytest.raises(
         InvalidMessage, match=f"^(window_end is not after w|{name} is no )"
     ) as error:
-        parse(message(**{name: value}))
+        parse(json.dumps(fields() | {name: value}).encode())
     assert len(str(error.value)) < 200
 
 
@@ -388,8 +389,15 @@ def amounts(digits: int) -> st.SearchStrategy[Decimal]:
 
 
 seconds = st.integers(0, 2**32 - 1)
-rows = st.builds(
-    lambda times, *rest: Row(*(datetime.fromtimestamp(t, UTC) for t in sorted(times)), *rest),
+
+
+def window(times: set[int], *others: Any) -> Row:
+    start, end = (datetime.fromtimestamp(time, UTC) for time in sorted(times))
+    return Row(start, end, *others)
+
+
+storable_rows = st.builds(
+    window,
     st.sets(seconds, min_size=2, max_size=2),
     amounts(38),
     st.integers(0, 2**64 - 1),
@@ -405,7 +413,7 @@ time_forms: list[Callable[[datetime], object]] = [
 ]
 
 
-@given(rows, st.sampled_from(time_forms), st.sampled_from(time_forms))
+@given(storable_rows, st.sampled_from(time_forms), st.sampled_from(time_forms))
 def test_every_row_that_the_table_can_hold_is_read_back_exactly(
     expected: Row, form: Callable[[datetime], object], other_form: Callable[[datetime], object]
 ) -> None:
@@ -586,7 +594,7 @@ def test_tries_become_rarer_up_to_a_limit_and_each_is_one_line(
     setup = Setup()
     setup.broker.send(message())
     setup.clickhouse.error = ServerException(
-        "DB::Exception: Table default.t does not exist. Stack trace:\n\n0. main\n1. ...",
+        "DB::Exception: Table default.t does not exist. Stack trace:\n\n0. main",
         UNKNOWN_TABLE,
     )
     tries: list[float] = []
@@ -727,7 +735,7 @@ def test_a_refused_row_is_reported_and_its_neighbours_are_stored(
     assert setup.broker.committed == {P0: 7, P1: 0, P2: 0}
     reason = " ".join(str(refusal).split())
     assert lines(caplog) == [
-        f"skipped topic transactions_agg partition 0 offset {offset}: refused by ClickHouse: {reason}"
+        f"skipped topic {TOPIC} partition 0 offset {offset}: refused by ClickHouse: {reason}"
         for offset in sorted(refused)
     ]
 
@@ -836,8 +844,8 @@ def test_one_line_in_ten_seconds_sums_up_what_was_done(caplog: pytest.LogCapture
     setup.broker.send(message(3, orders=2), to=P1)
     setup.step_for(10)
     assert [line for line in lines(caplog, logging.INFO) if "skipped topic" not in line] == [
-        "stored 3 rows in 2 inserts, skipped 1 records, lag 0, last window 2026-11-22 12:02:00+00:00",
-        "stored 1 rows in 1 inserts, skipped 0 records, lag 0, last window 2026-11-22 12:03:00+00:00",
+        f"stored 3 rows in 2 inserts, skipped 1 records, lag 0, last window {row(2).window_start}",
+        f"stored 1 rows in 1 inserts, skipped 0 records, lag 0, last window {row(3).window_start}",
     ]
 
 
@@ -849,7 +857,7 @@ def test_the_lag_is_what_is_not_polled_yet(caplog: pytest.LogCaptureFixture) -> 
     setup.clock.now = 60
     setup.step()
     assert lines(caplog, logging.INFO) == [
-        "stored 2 rows in 1 inserts, skipped 0 records, lag 9, last window 2026-11-22 12:01:00+00:00"
+        f"stored 2 rows in 1 inserts, skipped 0 records, lag 9, last window {row(1).window_start}"
     ]
 
 
@@ -967,7 +975,7 @@ def test_a_wrong_setting_is_one_line_and_exit_status_2() -> None:
 
 
 @pytest.fixture
-def main_setup(monkeypatch: pytest.MonkeyPatch) -> Iterator[Setup]:
+def main_setup(monkeypatch: pytest.MonkeyPatch) -> Setup:
     """main() with fakes instead of connections, and a stop that was asked for at once."""
     setup, stop = Setup(), Event()
     stop.set()
@@ -999,7 +1007,7 @@ def test_too_many_invalid_records_end_in_one_line_and_exit_status_1(
     assert main_setup.kafka.is_closed
     assert main_setup.kafka.commits == []
     assert lines(caplog, logging.ERROR) == [
-        "skipped 1000 records in a row: is this the right topic?"
+        "skipped 1000 records in a row: wrong code, not bad data"
     ]
 
 
@@ -1035,7 +1043,7 @@ def test_the_settings_that_the_promise_rests_on(monkeypatch: pytest.MonkeyPatch)
 
 
 class Fate(NamedTuple):
-    """What becomes of a call to Kafka or ClickHouse: whether it happens, and what the caller hears."""
+    """What becomes of a call: whether it happens, and what the caller hears."""
 
     happens: bool
     error: BaseException | None

@@ -25,7 +25,7 @@ def script(init_sql: str) -> str:
         [
             init_sql.rstrip().removesuffix(";") + ";",
             "SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP;",
-            f"SELECT count() FROM file('{FIFO.absolute()}', LineAsString, 'line String')",
+            f"SELECT count() FROM file('{FIFO}', LineAsString, 'line String')",
         ]
     )
 

@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from clickhouse_driver.errors import ServerException
@@ -198,17 +200,24 @@ def test_a_broker_that_was_away_costs_nothing_that_it_acknowledged(pipeline: Pip
     pipeline.verify()
 
 
-def run_job(pipeline: Pipeline, **settings: str) -> "subprocess.Popen[str]":
-    """A job beside the one of the stack, in one process."""
-    return subprocess.Popen(
-        [PYTHON, PROJECT / "spark-job" / "stream_job.py"],
-        env=pipeline.environment(
-            **{"SPARK_MASTER": "local[1]", "SPARK_LOCAL_IP": "127.0.0.1", **settings}
-        ),
-        cwd=pipeline.stack.directory,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def running_job(pipeline: Pipeline, **settings: str) -> Iterator["subprocess.Popen[str]"]:
+    """A job beside the one of the stack, in one process, with its log in the stack's folder."""
+    with (pipeline.stack.directory / "log" / "other-job.log").open("w") as log:
+        job = subprocess.Popen(
+            [PYTHON, PROJECT / "spark-job" / "stream_job.py"],
+            env=pipeline.environment(
+                **{"SPARK_MASTER": "local[1]", "SPARK_LOCAL_IP": "127.0.0.1", **settings}
+            ),
+            cwd=pipeline.stack.directory,
+            stderr=log,
+            text=True,
+        )
+        try:
+            yield job
+        finally:
+            job.kill()
+            job.wait()
 
 
 def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> None:
@@ -216,21 +225,23 @@ def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> No
     moment = now()
     orders = [transaction(order_id=f"o{n % 40}", transaction_time=moment) for n in range(100)]
     pipeline.send("repeats_raw", orders)
+    checkpoint = pipeline.stack.directory / "repeats"
     settings = {
         "RAW_TOPIC": "repeats_raw",
         "AGG_TOPIC": "repeats_agg",
-        "CHECKPOINT_LOCATION": str(pipeline.stack.directory / "repeats"),
+        "CHECKPOINT_LOCATION": str(checkpoint),
     }
-    job = run_job(pipeline, DEDUPLICATE_ORDERS="true", **settings)
-    (window,) = pipeline.read("repeats_agg", messages=1)
-    assert (window["total_orders"], window["total_sales"]) == (40, 796.0)
-    job.terminate()
-    _, log = job.communicate(timeout=60)
-    assert job.returncode == 0, log
+    with running_job(pipeline, DEDUPLICATE_ORDERS="true", **settings) as job:
+        (window,) = pipeline.read("repeats_agg", messages=1)
+        assert (window["total_orders"], window["total_sales"]) == (40, 796.0)
+        eventually((checkpoint / "commits" / "0").exists, "the batch is committed")
+        job.terminate()
+        assert job.wait(timeout=60) == 0, pipeline.log("other-job")
     # The same checkpoint with another query is refused in one line that says what to do.
-    other = run_job(pipeline, DEDUPLICATE_ORDERS="false", **settings)
-    _, log = other.communicate(timeout=120)
-    assert other.returncode == 1, log
+    pipeline.send("repeats_raw", orders)
+    with running_job(pipeline, DEDUPLICATE_ORDERS="false", **settings) as job:
+        assert job.wait(timeout=120) == 1, pipeline.log("other-job")
+    log = pipeline.log("other-job")
     assert "set CHECKPOINT_LOCATION to a new folder" in log.splitlines()[-1]
     assert "\tat " not in log
 
