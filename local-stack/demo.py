@@ -19,11 +19,12 @@ from datetime import UTC, datetime, timedelta
 from statistics import quantiles
 from typing import NoReturn
 
-import oracle
 from clickhouse_driver import Client
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+
+import oracle
 from stack import PROJECT, VENV, ConfigError, Stack, StackError
 
 DEFAULT_DIRECTORY = ".local/demo"

@@ -33,7 +33,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 VENV = PROJECT / ".venv"
 TOOLS = PROJECT / ".local" / "tools"
 LOG = PROJECT / ".local" / "setup.log"
-JARS = PROJECT / "local-stack" / "jars.xml"
+CONNECTOR_JARS = PROJECT / "spark-job" / "connector.xml"
+KAFKA_JARS = PROJECT / "local-stack" / "kafka.xml"
 SPARK_REQUIREMENTS = [PROJECT / "spark-job" / "requirements.txt"]
 FOLDERS = ("producer", "clickhouse-consumer", "spark-job", "local-stack", "tests")
 REQUIREMENTS = [PROJECT / folder / "requirements.txt" for folder in FOLDERS]
@@ -296,39 +297,39 @@ def spark_jars() -> Path:
     return next(VENV.glob("lib/python3*/site-packages/pyspark/jars"))
 
 
-def retrieve_jars(configuration: str, folder: Path) -> None:
-    """Fetch a configuration of jars.xml with the Ivy that PySpark brings."""
+def retrieve_jars(ivy_file: Path, folder: Path) -> None:
+    """Fetch what the file lists, and what that needs, with the Ivy that PySpark brings."""
     run(
         TOOLS / "java" / "bin" / "java",
         # Nothing of the user's own Ivy or Maven folders gets in.
         f"-Divy.default.ivy.user.dir={folder}.ivy",
-        *("-jar", next(spark_jars().glob("ivy-*.jar")), "-ivy", JARS, "-confs", configuration),
+        *("-jar", next(spark_jars().glob("ivy-*.jar")), "-ivy", ivy_file),
         *("-types", "jar", "bundle", "-retrieve", f"{folder}/[artifact]-[revision].[ext]"),
     )
     shutil.rmtree(f"{folder}.ivy")
 
 
 def connector_is_done() -> bool:
-    return is_stamped(VENV, "connector", JARS, *SPARK_REQUIREMENTS)
+    return is_stamped(VENV, "connector", CONNECTOR_JARS, *SPARK_REQUIREMENTS)
 
 
 def make_connector() -> None:
     folder = new_folder("connector")
-    retrieve_jars("spark", folder)
+    retrieve_jars(CONNECTOR_JARS, folder)
     for jar in folder.iterdir():
         jar.rename(spark_jars() / jar.name)
     folder.rmdir()
-    (VENV / "connector").write_text(fingerprint(JARS, *SPARK_REQUIREMENTS))
+    (VENV / "connector").write_text(fingerprint(CONNECTOR_JARS, *SPARK_REQUIREMENTS))
 
 
 def kafka_is_done() -> bool:
-    return is_stamped(TOOLS / "kafka", "stamp", JARS)
+    return is_stamped(TOOLS / "kafka", "stamp", KAFKA_JARS)
 
 
 def make_kafka() -> None:
     folder = new_folder("kafka")
-    retrieve_jars("kafka", folder)
-    (folder / "stamp").write_text(fingerprint(JARS))
+    retrieve_jars(KAFKA_JARS, folder)
+    (folder / "stamp").write_text(fingerprint(KAFKA_JARS))
     put_in_place(folder)
 
 

@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 from xmlrpc.client import Fault, ServerProxy
 
+from supervisor.xmlrpc import Faults, SupervisorTransport
+
 from launch import PID_FILES, running_pid
 from probes import complaint
-from supervisor.xmlrpc import Faults, SupervisorTransport
 
 PROJECT = Path(__file__).resolve().parent.parent
 VENV = PROJECT / ".venv"

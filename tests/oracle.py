@@ -80,9 +80,7 @@ class Difference(NamedTuple):
 def judge(value: bytes | None, arrival: datetime, watermark: timedelta) -> Transaction:
     """The valid transaction in a record that Kafka stamped `arrival`. Raises Rejected."""
     fields = read_object(value)
-    order_id, product_id = as_text(fields.get("order_id")), as_text(fields.get("product_id"))
-    if not (is_id(order_id) and is_id(product_id)):
-        raise Rejected("identity")
+    order_id, product_id = (read_id(fields.get(name)) for name in ("order_id", "product_id"))
     amount = read_amount(as_text(fields.get("total_amount")))
     if as_text(fields.get("payment_type")) not in PAYMENT_TYPES:
         raise Rejected("payment_type")
@@ -171,8 +169,12 @@ def as_text(value: object) -> str | None:
     return "{" if isinstance(value, dict) else "["
 
 
-def is_id(text: str | None) -> bool:
-    return bool(text) and text[0] not in '{["'
+def read_id(value: object) -> str:
+    """Raises Rejected."""
+    text = as_text(value)
+    if not text or text[0] in '{["':
+        raise Rejected("identity")
+    return text
 
 
 def read_amount(text: str | None) -> Decimal:
@@ -197,11 +199,10 @@ def read_time(text: str | None) -> datetime:
     offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
     if int(minutes or 0) > 59 or offset > timedelta(hours=18):
         raise Rejected("time")
+    micros = int((fraction or "").ljust(6, "0")[:6])
     try:
         local = datetime(
-            *(int(part) for part in (year, month, day, hour, minute, second)),
-            int((fraction or "").ljust(6, "0")[:6]),
-            tzinfo=UTC,
+            int(year), int(month), int(day), int(hour), int(minute), int(second), micros, UTC
         )
         return local + offset if sign == "-" else local - offset
     except (ValueError, OverflowError):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from chdb.session import Session
+
 from consumer import Config, Row
 
 INIT_FOLDER = Path(__file__).parent.parent / "clickhouse-init"
@@ -84,7 +85,7 @@ def table(engine: Engine) -> Engine:
 
 
 def test_the_user_is_created_before_the_table_as_the_image_runs_scripts_by_name() -> None:
-    scripts = sorted(path.name for path in INIT_FOLDER.iterdir())
+    scripts = sorted(path.name for path in INIT_FOLDER.glob("*.sql"))
     assert scripts == [USER_SCRIPT.name, TABLE_SCRIPT.name]
 
 

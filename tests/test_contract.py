@@ -6,12 +6,13 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
+from pyspark.sql import SparkSession
+
 import consumer
 import oracle
 import producer
-import pytest
 import stream_job
-from pyspark.sql import SparkSession
 from records import VALID
 from test_stream_job import messages, valid
 

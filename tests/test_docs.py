@@ -4,9 +4,10 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 import consumer
 import producer
-import pytest
 import stack
 import stream_job
 
@@ -31,7 +32,7 @@ def defaults(config: object) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("service", "code"),
     [
-        ("producer", {name: default for name, (default, _) in producer.SETTINGS.items()}),
+        ("producer", {name: default for name, (default, *_) in producer.SETTINGS.items()}),
         ("spark-job", defaults(stream_job.Config())),
         ("clickhouse-consumer", defaults(consumer.Config())),
     ],

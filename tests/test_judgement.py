@@ -3,12 +3,13 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-import oracle
-import stream_job
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+
+import oracle
+import stream_job
 from records import ARRIVAL, CORPUS, VALID
 
 WATERMARK = timedelta(minutes=10)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-import oracle
 import pytest
+
+import oracle
 from oracle import Difference, Expected, Row
 from records import transaction
 

@@ -1,6 +1,8 @@
-"""What producer.py promises, without a broker: fakes stand in for Kafka, the clock and the sleep."""
+"""What producer.py promises; fakes stand in for Kafka, the clock and the sleep."""
 
+import gc
 import json
+import logging
 import os
 import random
 import re
@@ -16,11 +18,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import producer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import KafkaTimeoutError
+
+import producer
 from producer import Config, ConfigError, Delivery, Pacer, Stop, Transaction
 
 NOW = 1_795_386_600.123  # 2026-11-22T22:30:00.123Z
@@ -47,9 +50,9 @@ class FakeClock:
 class FakeStop(Stop):
     """Waiting moves the clock instead of sleeping, `late` seconds too far as a real sleep does."""
 
-    def __init__(self, clock: FakeClock, late: float = 0.0) -> None:
+    def __init__(self, late: float = 0.0) -> None:
         super().__init__()
-        self.clock = clock
+        self.clock = FakeClock()
         self.late = late
         self.waits: list[float] = []
         self.while_waiting: Callable[[], None] = lambda: None
@@ -62,50 +65,84 @@ class FakeStop(Stop):
 
 
 class FakeFuture:
+    """Settles as soon as both callbacks are there, or when told to if `outcome` is "pending"."""
+
+    def __init__(self, outcome: str) -> None:
+        self.outcome = outcome
+
     def add_callback(self, callback: Callable[[object], None]) -> "FakeFuture":
-        self.succeed = lambda: callback("metadata")
+        self.callback = callback
         return self
 
     def add_errback(self, errback: Callable[[BaseException], None]) -> "FakeFuture":
-        self.fail = lambda: errback(OSError("no such luck"))
+        self.errback = errback
+        if self.outcome != "pending":
+            self.settle()
         return self
+
+    def settle(self) -> None:
+        if self.outcome == "failed":
+            self.errback(OSError("no such luck"))
+        else:
+            self.callback("metadata")
 
 
 class FakeKafka:
-    """Takes records like KafkaProducer and acknowledges none until told to."""
+    """Takes records as KafkaProducer does."""
 
-    def __init__(self, clock: Callable[[], float] = lambda: 0.0) -> None:
-        self.clock = clock
-        self.sent: list[tuple[float, str, bytes, bytes, int]] = []
-        self.unsettled: list[FakeFuture] = []
-        self.unavailable_for = 0  # so many calls time out
+    def __init__(self, outcome: str = "acknowledged") -> None:
+        self.outcome = outcome
+        self.clock: Callable[[], float] = lambda: 0.0
+        self.records: list[tuple[str, bytes, bytes]] = []
+        self.partitions: list[int] = []
+        self.sent_at: list[float] = []
+        self.pending: list[FakeFuture] = []
+        self.timeouts_ahead = 0
         self.on_send: Callable[[], None] = lambda: None
         self.closed_with: float | None = None
+        self._closed = False
 
     def partitions_for(self, topic: str) -> set[int]:
-        self._maybe_time_out()
+        self.maybe_time_out()
         return {0, 1, 2}
 
     def send(self, topic: str, value: bytes, key: bytes, partition: int) -> FakeFuture:
-        self._maybe_time_out()
-        self.sent.append((self.clock(), topic, key, value, partition))
-        self.unsettled.append(FakeFuture())
+        self.maybe_time_out()
+        self.records.append((topic, key, value))
+        self.partitions.append(partition)
+        self.sent_at.append(self.clock())
         self.on_send()
-        return self.unsettled[-1]
+        future = FakeFuture(self.outcome)
+        if self.outcome == "pending":
+            self.pending.append(future)
+        return future
+
+    def settle_one(self) -> None:
+        self.pending.pop(0).settle()
 
     def close(self, timeout: float) -> None:
         self.closed_with = timeout
-        if self.unsettled:
+        if self.pending:
             raise KafkaTimeoutError
 
-    def acknowledge(self) -> None:
-        while self.unsettled:
-            self.unsettled.pop(0).succeed()
-
-    def _maybe_time_out(self) -> None:
-        if self.unavailable_for:
-            self.unavailable_for -= 1
+    def maybe_time_out(self) -> None:
+        if self.timeouts_ahead:
+            self.timeouts_ahead -= 1
             raise KafkaTimeoutError
+
+
+@pytest.fixture(autouse=True)
+def process_as_before() -> Iterator[None]:
+    """run() and main() set these up for the whole process."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    thresholds, converter = gc.get_threshold(), logging.Formatter.converter
+    kafka_level = logging.getLogger("kafka").level
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    gc.set_threshold(*thresholds)
+    logging.Formatter.converter = converter
+    logging.getLogger("kafka").setLevel(kafka_level)
 
 
 def config(*flags: str) -> Config:
@@ -127,6 +164,7 @@ def numbered() -> Iterator[tuple[bytes, bytes]]:
 
 
 def produce(kafka: FakeKafka, stop: FakeStop, *flags: str) -> Delivery:
+    kafka.clock = stop.clock
     delivery = Delivery()
     producer.produce(kafka, numbered(), config(*flags), delivery, stop, stop.clock)
     return delivery
@@ -295,43 +333,38 @@ def test_invalid_share_is_the_share_of_bad_records() -> None:
 # The pace
 
 
-def sent_at(rate: str, count: str, late: float = 0.0) -> list[float]:
-    clock = FakeClock()
-    kafka, stop = FakeKafka(clock), FakeStop(clock, late)
-    kafka.on_send = stop.while_waiting = kafka.acknowledge
-    produce(kafka, stop, "--rate", rate, "--count", count)
-    return [at for at, *_ in kafka.sent]
+def send_times(rate: int, count: int, late: float = 0.0) -> list[float]:
+    kafka = FakeKafka()
+    produce(kafka, FakeStop(late), "--rate", str(rate), "--count", str(count))
+    return kafka.sent_at
 
 
 def test_records_leave_in_even_steps() -> None:
-    assert sent_at("10", "5") == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert send_times(rate=10, count=5) == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
 
 
-@pytest.mark.parametrize("rate", ["10", "1000", "10000"])
-def test_rate_does_not_drift_although_every_sleep_is_too_long(rate: str) -> None:
-    times = sent_at(rate, str(60 * int(rate)), late=0.003)
-    assert times[-1] == pytest.approx(60, abs=0.01)
+@pytest.mark.parametrize("rate", [10, 1_000, 10_000])
+def test_rate_does_not_drift_although_every_sleep_is_too_long(rate: int) -> None:
+    assert send_times(rate, count=20 * rate, late=0.003)[-1] == pytest.approx(20, abs=0.01)
 
 
 def test_rate_0_never_pauses() -> None:
-    clock = FakeClock()
-    kafka, stop = FakeKafka(clock), FakeStop(clock)
-    stop.while_waiting = kafka.acknowledge
+    kafka, stop = FakeKafka(), FakeStop()
     produce(kafka, stop, "--rate", "0", "--count", "1000")
-    assert len(kafka.sent) == 1000
-    assert stop.waits == [0.01]  # for the acknowledgements, at the end
+    assert len(kafka.records) == 1000
+    assert stop.waits == []
 
 
 def test_a_short_stall_is_made_up_for() -> None:
     pacer = Pacer(rate=100, now=0.0)
-    pauses = [pacer.pause(now=0.4) for _ in range(41)]
-    assert sum(pause <= 1e-9 for pause in pauses) == 40
-    assert pauses[-1] == pytest.approx(0.01)
+    pauses = [pacer.pause(now=0.405) for _ in range(42)]
+    assert sum(pause <= 0 for pause in pauses) == 40
+    assert pauses[-2:] == pytest.approx([0.005, 0.015])
 
 
 def test_after_a_long_stall_there_is_no_burst() -> None:
     pacer = Pacer(rate=100, now=0.0)
-    pauses = [pacer.pause(now=600.0) for _ in range(100)]
+    pauses = [pacer.pause(now=600.005) for _ in range(100)]
     at_once = sum(pause <= 1e-9 for pause in pauses)
     assert at_once == 51  # half a second's worth, not ten minutes'
     assert pauses[at_once : at_once + 3] == pytest.approx([0.01, 0.02, 0.03])
@@ -340,43 +373,35 @@ def test_after_a_long_stall_there_is_no_burst() -> None:
 # Sending
 
 
-def test_record_goes_to_the_topic_with_its_key_and_value() -> None:
+def test_a_record_goes_to_the_topic_with_its_key_and_value() -> None:
     kafka = FakeKafka()
-    kafka.on_send = lambda: None
-    stop = FakeStop(FakeClock())
-    stop.while_waiting = kafka.acknowledge
-    produce(kafka, stop, "--raw-topic", "sales", "--count", "2")
-    assert [sent[1:4] for sent in kafka.sent] == [
-        ("sales", b"key0", b"value0"),
-        ("sales", b"key1", b"value1"),
-    ]
+    produce(kafka, FakeStop(), "--raw-topic", "sales", "--count", "2")
+    assert kafka.records == [("sales", b"key0", b"value0"), ("sales", b"key1", b"value1")]
 
 
 def test_equal_keys_share_a_partition_and_all_partitions_are_used() -> None:
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
-    stop.while_waiting = kafka.acknowledge
+    kafka = FakeKafka()
     for _ in range(2):
-        produce(kafka, stop, "--rate", "0", "--count", "3000")
-    partitions = {(key, partition) for _, _, key, _, partition in kafka.sent}
-    assert len(partitions) == 3000
-    used = Counter(partition for _, partition in partitions)
-    assert used == {partition: pytest.approx(1000, rel=0.1) for partition in (0, 1, 2)}
+        produce(kafka, FakeStop(), "--rate", "0", "--count", "3000")
+    assert kafka.partitions[:3000] == kafka.partitions[3000:]
+    counts = Counter(kafka.partitions[:3000])
+    assert counts == {partition: pytest.approx(1000, rel=0.1) for partition in (0, 1, 2)}
 
 
-def test_count_ends_only_when_all_records_are_acknowledged() -> None:
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
-    stop.while_waiting = lambda: kafka.acknowledge() if len(stop.waits) == 50 else None
+def test_sending_ends_only_when_all_records_are_acknowledged() -> None:
+    kafka, stop = FakeKafka("pending"), FakeStop()
+    stop.while_waiting = lambda: kafka.settle_one() if len(stop.waits) > 50 else None
     delivery = produce(kafka, stop, "--rate", "0", "--count", "5")
     assert (delivery.sent, delivery.acknowledged, delivery.failed) == (5, 5, 0)
-    assert len(stop.waits) == 50
+    assert len(stop.waits) == 55
 
 
 def test_no_more_records_are_in_flight_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "MAX_IN_FLIGHT", 10)
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
-    in_flight = []
-    kafka.on_send = lambda: in_flight.append(len(kafka.unsettled))
-    stop.while_waiting = lambda: kafka.unsettled.pop(0).succeed()
+    kafka, stop = FakeKafka("pending"), FakeStop()
+    in_flight: list[int] = []
+    kafka.on_send = lambda: in_flight.append(len(kafka.pending) + 1)
+    stop.while_waiting = kafka.settle_one
     delivery = produce(kafka, stop, "--rate", "0", "--count", "200")
     assert max(in_flight) == 10
     assert (delivery.sent, delivery.acknowledged, delivery.failed) == (200, 200, 0)
@@ -384,77 +409,287 @@ def test_no_more_records_are_in_flight_than_the_bound(monkeypatch: pytest.Monkey
 
 def test_waiting_at_the_bound_ends_when_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer, "MAX_IN_FLIGHT", 10)
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
+    kafka, stop = FakeKafka("pending"), FakeStop()
     stop.while_waiting = lambda: stop.request() if len(stop.waits) == 100 else None
     delivery = produce(kafka, stop, "--rate", "0")
     assert (delivery.sent, delivery.acknowledged, delivery.failed) == (10, 0, 0)
 
 
 def test_a_record_is_tried_again_while_the_topic_is_unknown() -> None:
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
-    stop.while_waiting = kafka.acknowledge
+    kafka = FakeKafka()
 
     def lose_the_topic_once() -> None:
-        kafka.unavailable_for = 3 if len(kafka.sent) == 1 else 0
+        kafka.timeouts_ahead = 3 if len(kafka.records) == 1 else 0
 
     kafka.on_send = lose_the_topic_once
-    delivery = produce(kafka, stop, "--rate", "0", "--count", "3")
-    assert [key for _, _, key, _, _ in kafka.sent] == [b"key0", b"key1", b"key2"]
+    delivery = produce(kafka, FakeStop(), "--rate", "0", "--count", "3")
+    assert [key for _, key, _ in kafka.records] == [b"key0", b"key1", b"key2"]
     assert (delivery.sent, delivery.acknowledged, delivery.failed) == (3, 3, 0)
 
 
-def test_failed_records_are_counted_with_the_last_error() -> None:
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
+def test_trying_again_ends_when_asked_to_stop() -> None:
+    kafka, stop = FakeKafka(), FakeStop()
 
-    def settle() -> None:
-        for number, future in enumerate(kafka.unsettled):
-            future.fail() if number < 2 else future.succeed()
+    def lose_the_topic_and_stop() -> None:
+        kafka.timeouts_ahead = 10**9
+        stop.request()
 
-    stop.while_waiting = settle
-    delivery = produce(kafka, stop, "--rate", "0", "--count", "5")
-    assert (delivery.sent, delivery.acknowledged, delivery.failed) == (5, 3, 2)
-    assert repr(delivery.last_error) == "OSError('no such luck')"
+    kafka.on_send = lose_the_topic_and_stop
+    assert produce(kafka, stop, "--rate", "0").sent == 1
 
 
 def test_start_waits_for_the_topic_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
-    kafka.unavailable_for = 25
-    assert producer.wait_for_topic(kafka, config(), stop)
+    kafka = FakeKafka()
+    kafka.timeouts_ahead = 25
+    assert producer.wait_for_topic(kafka, config(), FakeStop())
     line = "waiting for Kafka at localhost:9092 and its topic transactions_raw"
-    assert caplog.messages == [line] * 3
+    assert caplog.messages == [line] * 3  # one for every ten tries of half a second
 
 
-def test_waiting_for_the_topic_ends_when_asked_to_stop() -> None:
-    kafka, stop = FakeKafka(), FakeStop(FakeClock())
-    kafka.unavailable_for = 10**9
-    stop.request()
-    assert not producer.wait_for_topic(kafka, config(), stop)
+def test_producer_is_set_up_to_lose_nothing_in_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, "KafkaProducer", dict)
+    options = producer.new_producer(config("--kafka-bootstrap-servers", "a:1,b:2"))
+    assert options["bootstrap_servers"] == "a:1,b:2"
+    assert options["acks"] == "all"
+    assert options["delivery_timeout_ms"] > 24 * 3_600_000
+    assert "enable_idempotence" not in options  # kafka-python 3 has it on
 
 
-# The run as a whole
+# The lines it logs, and how it ends
+
+
+def delivery_of(sent: int, acknowledged: int = 0, failed: int = 0) -> Delivery:
+    delivery = Delivery()
+    delivery.sent, delivery.acknowledged, delivery.failed = sent, acknowledged, failed
+    return delivery
+
+
+def report(caplog: pytest.LogCaptureFixture, *states: Delivery) -> list[str]:
+    """What is logged when the counts are these at the start and after every interval."""
+    caplog.set_level("INFO")
+    delivery, stop = delivery_of(0), FakeStop()
+    remaining = iter(states[1:])
+    vars(delivery).update(vars(states[0]))
+
+    def move_on() -> None:
+        state = next(remaining, None)
+        stop.requested = state is None
+        vars(delivery).update(vars(state or delivery))
+
+    stop.while_waiting = move_on
+    producer.report(delivery, config(), stop)
+    assert stop.waits == [5] * len(states)
+    return caplog.messages
+
+
+def test_progress_is_reported_with_the_rate(caplog: pytest.LogCaptureFixture) -> None:
+    assert report(caplog, delivery_of(0), delivery_of(500, 490), delivery_of(1000, 985, 5)) == [
+        "sent 500, acknowledged 490, failed 0, 98.0/s",
+        "sent 1000, acknowledged 985, failed 5, 99.0/s",
+    ]
+
+
+def test_an_outage_is_reported_in_one_line_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    states = [delivery_of(500, 490), delivery_of(900, 490), delivery_of(1300, 490)]
+    assert report(caplog, *states, delivery_of(1300, 1200)) == [
+        "waiting for Kafka at localhost:9092: sent 900, acknowledged 490, failed 0",
+        "waiting for Kafka at localhost:9092: sent 1300, acknowledged 490, failed 0",
+        "sent 1300, acknowledged 1200, failed 0, 142.0/s",
+    ]
+
+
+def test_a_slow_producer_is_not_taken_for_an_outage(caplog: pytest.LogCaptureFixture) -> None:
+    assert report(caplog, delivery_of(1, 1), delivery_of(2, 1), delivery_of(2, 2)) == [
+        "sent 2, acknowledged 1, failed 0, 0.0/s",
+        "sent 2, acknowledged 2, failed 0, 0.2/s",
+    ]
 
 
 def run(
-    monkeypatch: pytest.MonkeyPatch, kafka: FakeKafka, stop: Stop, *flags: str
-) -> tuple[int, FakeKafka]:
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kafka: FakeKafka,
+    stop: Stop,
+    *flags: str,
+) -> tuple[int, list[str]]:
+    caplog.set_level("INFO")
     monkeypatch.setattr(producer, "new_producer", lambda config: kafka)
-    return producer.run(config(*flags), stop), kafka
+    return producer.run(config(*flags), stop), caplog.messages
 
 
-def last_line(caplog: pytest.LogCaptureFixture) -> str:
-    return caplog.messages[-1]
-
-
-def test_run_sends_count_records_and_exits_0(
+def test_run_sends_count_records_then_closes(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
     kafka = FakeKafka()
-    kafka.on_send = lambda: None
-    stop = FakeStop(FakeClock())
-    stop.while_waiting = kafka.acknowledge
-    code, _ = run(monkeypatch, kafka, stop, "--count", "7", "--seed", "3", "--rate", "0")
-    expected = islice(producer.make_records(config(), 3, lambda: NOW), 7)
-    assert [key for _, _, key, _, _ in kafka.sent] == [key for key, _ in expected]
+    flags = ("--count", "7", "--seed", "3", "--rate", "0")
+    code, lines = run(monkeypatch, caplog, kafka, Stop(), *flags)
+    assert [key for _, key, _ in kafka.records] == [key for key, _ in records(7, seed=3)]
+    assert kafka.closed_with == 10
     assert code == 0
-    assert last_line(caplog) == "stopped: sent 7, acknowledged 7, failed 0, not acknowledged 0"
+    assert lines == [
+        "starting: Config(kafka_bootstrap_servers='localhost:9092', raw_topic='transactions_raw',"
+        " rate=0.0, count=7, duration_sec=0.0, seed=3, invalid_share=0.02, late_share=0.01)",
+        "stopped: sent 7, acknowledged 7, failed 0, not acknowledged 0",
+    ]
+
+
+def test_an_empty_seed_is_drawn_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = FakeKafka()
+    _, lines = run(monkeypatch, caplog, kafka, Stop(), "--count", "7", "--rate", "0")
+    seed = re.search(r"seed=(\d+)", lines[0])
+    assert seed
+    keys = [key for key, _ in records(7, seed=int(seed[1]))]
+    assert [key for _, key, _ in kafka.records] == keys
+
+
+def test_run_ends_after_its_duration(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = FakeKafka()
+    code, _ = run(monkeypatch, caplog, kafka, Stop(), "--duration-sec", "0.2", "--rate", "100")
+    assert code == 0
+    assert 10 <= len(kafka.records) <= 20
+
+
+def test_failed_records_make_the_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    flags = ("--count", "7", "--rate", "0")
+    code, lines = run(monkeypatch, caplog, FakeKafka("failed"), Stop(), *flags)
+    assert code == 1
+    assert lines[1:] == [
+        "last error: OSError('no such luck')",
+        "stopped: sent 7, acknowledged 0, failed 7, not acknowledged 0",
+    ]
+
+
+def test_records_not_acknowledged_make_the_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka, stop = FakeKafka("pending"), Stop()
+    kafka.on_send = lambda: stop.request() if len(kafka.records) == 3 else None
+    code, lines = run(monkeypatch, caplog, kafka, stop, "--rate", "0")
+    assert code == 1
+    assert lines[1:] == [
+        "waiting 10 s for 3 records",
+        "stopped: sent 3, acknowledged 0, failed 0, not acknowledged 3",
+    ]
+    assert kafka._closed  # else KafkaProducer.__del__ waits again and prints a traceback
+
+
+def test_a_stop_during_the_start_ends_with_0(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka, stop = FakeKafka(), Stop()
+    kafka.timeouts_ahead = 10**9
+    stop.request()
+    code, lines = run(monkeypatch, caplog, kafka, stop)
+    assert code == 0
+    assert lines[1:] == ["stopped: sent 0, acknowledged 0, failed 0, not acknowledged 0"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_a_second_one_at_once(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = FakeKafka()
+    kafka.on_send = lambda: os.kill(os.getpid(), number) if len(kafka.records) == 5 else None
+    monkeypatch.setattr(producer, "new_producer", lambda config: kafka)
+    monkeypatch.setattr(sys, "argv", ["producer.py", "--rate", "0"])
+    assert producer.main() == 0
+    assert len(kafka.records) == 5
+    assert kafka.closed_with == 10
+    assert signal.getsignal(signal.SIGINT) is signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_stop_ends_a_long_wait() -> None:
+    stop = Stop()
+    stop.request()
+    assert stop.wait(1e300)
+    assert not Stop().wait(0.001)
+
+
+# The settings
+
+
+def test_defaults_are_those_of_the_local_stack() -> None:
+    assert Config.from_env({}, []) == Config(
+        kafka_bootstrap_servers="localhost:9092",
+        raw_topic="transactions_raw",
+        rate=100.0,
+        count=0,
+        duration_sec=0.0,
+        seed=None,
+        invalid_share=0.02,
+        late_share=0.01,
+    )
+
+
+SETTINGS = {
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka:29092,other:9092",
+    "RAW_TOPIC": "sales.raw_2-x",
+    "RATE": "0.5",
+    "COUNT": "10",
+    "DURATION_SEC": "1.5",
+    "SEED": "42",
+    "INVALID_SHARE": "1",
+    "LATE_SHARE": "0",
+}
+SET = Config("kafka:29092,other:9092", "sales.raw_2-x", 0.5, 10, 1.5, 42, 1.0, 0.0)
+
+
+def flag(name: str) -> str:
+    return "--" + name.lower().replace("_", "-")
+
+
+def test_every_setting_is_read_from_the_environment() -> None:
+    assert Config.from_env(SETTINGS, []) == SET
+
+
+def test_every_setting_is_a_flag_that_wins_over_the_environment() -> None:
+    env = dict.fromkeys(SETTINGS, "not even valid")
+    argv = [word for name, text in SETTINGS.items() for word in (flag(name), text)]
+    assert Config.from_env(env, argv) == SET
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Config.from_env(dict.fromkeys(SETTINGS, ""), []) == Config.from_env({}, [])
+
+
+WRONG = [
+    ("KAFKA_BOOTSTRAP_SERVERS", "localhost", "host:port[,host:port]"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "a:1, b:2", "host:port[,host:port]"),
+    ("RAW_TOPIC", "a/b", "letters, digits, '.', '_' and '-'"),
+    ("RATE", "-1", "0 (no limit) to 1000000 records a second"),
+    ("RATE", "nan", "0 (no limit) to 1000000 records a second"),
+    ("RATE", "fast", "0 (no limit) to 1000000 records a second"),
+    ("COUNT", "-1", "a whole number of records, 0 for endless"),
+    ("COUNT", "1.5", "a whole number of records, 0 for endless"),
+    ("DURATION_SEC", "-1", "0 (endless) to 1000000000 seconds"),
+    ("DURATION_SEC", "inf", "0 (endless) to 1000000000 seconds"),
+    ("SEED", "x", "a whole number, or empty"),
+    ("INVALID_SHARE", "1.01", "a number from 0 to 1"),
+    ("LATE_SHARE", "-0.01", "a number from 0 to 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "allowed"), WRONG)
+def test_a_wrong_setting_is_named_with_what_is_allowed(name: str, text: str, allowed: str) -> None:
+    for env, argv in (({name: text}, []), ({}, [f"{flag(name)}={text}"])):
+        with pytest.raises(ConfigError) as error:
+            Config.from_env(env, argv)
+        assert str(error.value) == f"{name} must be {allowed}; it is {text!r}"
+
+
+def test_a_wrong_setting_is_one_line_on_stderr_and_exit_code_2() -> None:
+    command = [sys.executable, str(Path(producer.__file__)), "--rate", "fast"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ERROR RATE must be "
+        r"0 \(no limit\) to 1000000 records a second; it is 'fast'\n",
+        result.stderr,
+    )

@@ -6,9 +6,10 @@ from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
-import stream_job
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, Row, SparkSession
+
+import stream_job
 from records import ARRIVAL, transaction
 from stream_job import Config, ConfigError
 

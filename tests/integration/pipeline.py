@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from clickhouse_driver import Client
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+
 from stack import PROJECT, VENV, Stack
 
 PYTHON = VENV / "bin" / "python"

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 import pytest
 from clickhouse_driver.errors import ServerException
 from kafka import KafkaConsumer, TopicPartition
+
 from pipeline import PYTHON, Pipeline, eventually, now
 from records import ARRIVAL, CORPUS, transaction
 from stack import PROJECT
