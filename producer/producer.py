@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from threading import Lock, Thread, Timer
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from faker import Faker
@@ -34,7 +34,6 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaTimeoutError
 
 logger = logging.getLogger("producer")
-T = TypeVar("T")
 
 PAYMENT_TYPES = ("credit_card", "debit_card", "paypal", "bank_transfer", "cash_on_delivery")
 
@@ -48,15 +47,18 @@ MAX_CATCH_UP_SEC = 0.5
 STATUS_INTERVAL_SEC = 5
 FLUSH_TIMEOUT_SEC = 10
 
-SETTINGS = {  # name: (default, what is allowed)
-    "KAFKA_BOOTSTRAP_SERVERS": ("localhost:9092", "host:port, more of them after commas"),
-    "RAW_TOPIC": ("transactions_raw", "a topic name of letters, digits, '.', '_' and '-'"),
-    "RATE": ("100", "a number of records per second up to 1000000, 0 for as fast as it can"),
-    "COUNT": ("0", "a whole number of records, 0 for endless"),
-    "DURATION_SEC": ("0", "a number of seconds up to 1000000000, 0 for endless"),
-    "SEED": ("", "a whole number, empty for a random one"),
-    "INVALID_SHARE": ("0.02", "a number from 0 to 1"),
-    "LATE_SHARE": ("0.01", "a number from 0 to 1"),
+SERVERS = re.compile(r"[^\s,]+:\d+(,[^\s,]+:\d+)*")
+TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+# Each is an environment variable and a --flag: default, cast, check, what is allowed.
+SETTINGS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], object], str]] = {
+    "KAFKA_BOOTSTRAP_SERVERS": ("localhost:9092", str, SERVERS.fullmatch, "host:port[,host:port]"),
+    "RAW_TOPIC": ("transactions_raw", str, TOPIC.fullmatch, "letters, digits, '.', '_' and '-'"),
+    "RATE": ("100", float, lambda x: 0 <= x <= 1e6, "0 (no limit) to 1000000 records a second"),
+    "COUNT": ("0", int, lambda x: x >= 0, "a whole number of records, 0 for endless"),
+    "DURATION_SEC": ("0", float, lambda x: 0 <= x <= 1e9, "0 (endless) to 1000000000 seconds"),
+    "SEED": ("", lambda x: int(x) if x else None, lambda _: True, "a whole number, or empty"),
+    "INVALID_SHARE": ("0.02", float, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
+    "LATE_SHARE": ("0.01", float, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
 }
 
 
@@ -77,38 +79,22 @@ class Config:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], argv: Sequence[str]) -> "Config":
-        text = read_settings(env, argv)
-        servers = re.compile(r"[^\s,]+:\d+(,[^\s,]+:\d+)*").fullmatch
-        topic = re.compile(r"[a-zA-Z0-9._-]{1,249}").fullmatch
-        return cls(
-            checked(text, "KAFKA_BOOTSTRAP_SERVERS", str, servers),
-            checked(text, "RAW_TOPIC", str, topic),
-            checked(text, "RATE", float, lambda rate: 0 <= rate <= 1e6),
-            checked(text, "COUNT", int, lambda count: count >= 0),
-            checked(text, "DURATION_SEC", float, lambda seconds: 0 <= seconds <= 1e9),
-            checked(text, "SEED", lambda seed: int(seed) if seed else None, lambda _: True),
-            checked(text, "INVALID_SHARE", float, lambda share: 0 <= share <= 1),
-            checked(text, "LATE_SHARE", float, lambda share: 0 <= share <= 1),
-        )
+        """A flag wins over the environment; an empty variable counts as not set."""
+        parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+        for name, (default, _, _, allowed) in SETTINGS.items():
+            flag = "--" + name.lower().replace("_", "-")
+            parser.add_argument(flag, dest=name, default=env.get(name) or default, help=allowed)
+        text = vars(parser.parse_args(argv))
+        return cls(**{name.lower(): checked(name, text[name]) for name in SETTINGS})
 
 
-def read_settings(env: Mapping[str, str], argv: Sequence[str]) -> dict[str, str]:
-    """Every environment variable is also a --flag; the flag wins, an empty variable is unset."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    for name, (default, allowed) in SETTINGS.items():
-        flag = "--" + name.lower().replace("_", "-")
-        parser.add_argument(flag, dest=name, default=env.get(name) or default, help=allowed)
-    return vars(parser.parse_args(argv))
-
-
-def checked(
-    text: Mapping[str, str], name: str, cast: Callable[[str], T], is_allowed: Callable[[T], object]
-) -> T:
+def checked(name: str, text: str) -> Any:
+    _, cast, is_allowed, allowed = SETTINGS[name]
     with suppress(ValueError):
-        value = cast(text[name])
+        value = cast(text)
         if is_allowed(value):
             return value
-    raise ConfigError(f"{name} must be {SETTINGS[name][1]}; it is {text[name]!r}")
+    raise ConfigError(f"{name} must be {allowed}; it is {text!r}")
 
 
 class Pools(NamedTuple):
@@ -179,7 +165,7 @@ def make_transaction(rng: random.Random, pools: Pools, epoch_ms: int) -> Transac
 
 
 def encode(sale: Transaction) -> bytes:
-    """By hand: json.dumps could write 19.90 only from a float, and takes three times as long."""
+    """By hand: json.dumps could write 19.90 only from a float, and takes several times as long."""
     payment_type = f'"{sale.payment_type}"' if sale.payment_type else "null"
     return (
         f'{{"order_id":"{sale.order_id}","user_id":{sale.user_id},'
@@ -191,14 +177,13 @@ def encode(sale: Transaction) -> bytes:
 
 def encode_badly(rng: random.Random, pools: Pools, sale: Transaction) -> bytes:
     """The only place that makes bad records: one of the four kinds the job has to reject."""
-    return rng.choice(
-        (
-            encode(sale._replace(payment_type=None)),
-            encode(sale._replace(payment_type="gift_card")),
-            encode(sale._replace(total_cents=-sale.total_cents)),
-            rng.choice(pools.remarks).encode(),
-        )
+    kinds = (
+        encode(sale._replace(payment_type=None)),
+        encode(sale._replace(payment_type="gift_card")),
+        encode(sale._replace(total_cents=-sale.total_cents)),
+        rng.choice(pools.remarks).encode(),
     )
+    return rng.choice(kinds)
 
 
 def make_records(
@@ -264,16 +249,17 @@ class Delivery:
 
 
 class Stop:
-    """Asked for by a signal or a timer. Not threading.Event, whose lock is not reentrant: a signal
-    handler that sets it while the main thread is inside its wait() can hang for ever."""
+    """Asked for by a signal or a timer. Not threading.Event: its lock is not reentrant, so that a
+    signal handler that sets it while the main thread is inside wait() can hang for ever."""
 
     def __init__(self) -> None:
         self.requested = False
 
     def request(self, signum: int = 0, _frame: object = None) -> None:
         self.requested = True
-        if signum:  # the next signal ends the process at once
-            signal.signal(signum, signal.SIG_DFL)
+        if signum:  # the next one ends the process at once
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def wait(self, seconds: float) -> bool:
         """Sleeps in slices, because a signal does not end time.sleep; True once asked to stop."""
@@ -292,7 +278,7 @@ def new_producer(config: Config) -> KafkaProducer:
         linger_ms=20,
         batch_size=64 * 1024,
         delivery_timeout_ms=2**31 - 1,  # 24 days: an outage delays records, it never drops them
-        max_block_ms=500,  # waiting for metadata, and so the longest that a stop can take
+        max_block_ms=500,  # how long a call may wait for metadata before we look for a stop
         reconnect_backoff_max_ms=1000,
     )
 
@@ -370,8 +356,11 @@ def finish(producer: KafkaProducer, delivery: Delivery) -> int:
     """Flushes, closes, logs the totals; returns the exit code."""
     if delivery.in_flight:
         logger.info("waiting %d s for %d records", FLUSH_TIMEOUT_SEC, delivery.in_flight)
-    with suppress(KafkaTimeoutError):  # the totals will tell
+    try:
         producer.close(timeout=FLUSH_TIMEOUT_SEC)
+    except KafkaTimeoutError:
+        # Left open, its __del__ would wait once more and print a traceback (kafka-python 3.0.12).
+        producer._closed = True
     if delivery.last_error:
         logger.error("last error: %r", delivery.last_error)
     logger.info("stopped: %s, not acknowledged %d", delivery, delivery.in_flight)
@@ -397,7 +386,7 @@ def run(config: Config, stop: Stop) -> int:
     return finish(producer, delivery)
 
 
-def log_to_stderr() -> None:
+def main() -> int:
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(message)s",
@@ -406,10 +395,6 @@ def log_to_stderr() -> None:
     )
     # kafka-python logs several lines for every try to reconnect; ours say it once in a while.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-
-
-def main() -> int:
-    log_to_stderr()
     try:
         config = Config.from_env(os.environ, sys.argv[1:])
     except ConfigError as error:

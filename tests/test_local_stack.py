@@ -11,8 +11,9 @@ from configparser import RawConfigParser
 from pathlib import Path
 from typing import NamedTuple
 
-import install
 import pytest
+
+import install
 import stack
 from launch import PID_FILES, running_pid
 from stack import ConfigError, Part, Stack
