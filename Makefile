@@ -1,38 +1,74 @@
+# Ports and the password of a .env hold here, too.
+-include .env
+export
+
+ifndef COMPOSE
+COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+endif
+
 PYTHON ?= python3
 TOPIC ?= transactions_agg
 MAX ?= 10
+SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
+
+CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 5000
+IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo local-up local-status local-down topics verify test lint format clean
+.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-compose lint format clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: ## Set up what is missing: .venv, Java, Kafka, ClickHouse
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and there is no '$(PYTHON)'; name another one with: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) local-stack/install.py
 
-local-up: setup ## Start the pipeline without Docker
-	@.venv/bin/python local-stack/stack.py up
-
-local-status: setup ## Show each service of the running pipeline
-	@.venv/bin/python local-stack/stack.py status
-
-local-down: setup ## Stop the pipeline; its data stays
-	@.venv/bin/python local-stack/stack.py down
-
-topics: setup ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
-	@.local/tools/java/bin/java -cp 'local-stack/conf:.local/tools/kafka/*' org.apache.kafka.tools.consumer.ConsoleConsumer \
-		--bootstrap-server localhost:$${KAFKA_PORT:-9092} --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 5000
-
 demo: setup ## See it work: run the whole pipeline for DURATION seconds, prove the numbers, stop
 	@PYTHONPATH=tests .venv/bin/python local-stack/demo.py
 
-verify: setup ## Recompute every window from transactions_raw and compare with the table
-	@KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python tests/oracle.py
+up: ## Start the pipeline in Docker
+	@$(COMPOSE) up --build -d
 
-test: setup ## Run all tests, on a stack of their own
+down: ## Stop the pipeline in Docker; its data stays
+	@$(COMPOSE) down
+
+logs: ## Follow the logs of the pipeline in Docker
+	@$(COMPOSE) logs --follow --tail=20
+
+local-up: setup ## Start the pipeline without Docker
+	@.venv/bin/python local-stack/stack.py up
+
+local-status: setup ## Show each service of the pipeline without Docker
+	@.venv/bin/python local-stack/stack.py status
+
+local-down: setup ## Stop the pipeline without Docker; its data stays
+	@.venv/bin/python local-stack/stack.py down
+
+query: ## Ask the running pipeline: make query SQL="SELECT count() FROM aggregated_analytics"
+	@curl --silent --show-error --data-binary "$(SQL)" "http://localhost:$${CLICKHOUSE_HTTP_PORT:-8123}/?default_format=PrettyCompact" \
+		--header "X-ClickHouse-User: consumer" --header "X-ClickHouse-Key: $${CONSUMER_PASSWORD:-MySecret}"
+
+topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
+	@if $(IN_DOCKER); then \
+		$(COMPOSE) exec -T -e KAFKA_HEAP_OPTS=-Xmx128m kafka kafka-console-consumer --bootstrap-server kafka:29092 $(CONSOLE_CONSUMER); \
+	else \
+		$(MAKE) --no-print-directory setup && .local/tools/java/bin/java -cp 'local-stack/conf:.local/tools/kafka/*' \
+			org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server localhost:$${KAFKA_PORT:-9092} $(CONSOLE_CONSUMER); \
+	fi
+
+verify: ## Recompute every window from transactions_raw and compare with the table
+	@if $(IN_DOCKER); then \
+		$(COMPOSE) run --rm -T --no-deps --volume "$(CURDIR)/tests/oracle.py:/app/oracle.py:ro" clickhouse-consumer python oracle.py; \
+	else \
+		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python tests/oracle.py; \
+	fi
+
+test: setup ## Run the tests, on a stack of their own without Docker
 	@.venv/bin/python -m pytest
+
+test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
+	@COMPOSE="$(COMPOSE)" .venv/bin/python -m pytest tests/compose
 
 lint: setup ## Check style and types; changes nothing
 	@.venv/bin/ruff check
@@ -43,5 +79,5 @@ format: setup ## Put the code into shape
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-clean: ## Remove everything that was set up or stored, but not what runs
+clean: ## Remove everything that was set up or stored; stop what runs first
 	@rm -rf .venv .local

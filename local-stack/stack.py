@@ -51,7 +51,7 @@ ORPHAN_STOP_SEC = 15.0
 MIN_FREE_MB = 500
 SOCKET_PATH_LIMIT = 90  # systems allow 103 and more; supervisord adds its pid for a moment
 SAFE_PORTS = range(15000, 32000)  # not given to outgoing connections
-WRONG_SETTING = 2  # exit code of a service that refuses a setting
+MAX_STARTS = 6  # while waiting; a broker needs up to 4 to get over the session of a killed one
 
 
 class StackError(Exception):
@@ -69,7 +69,6 @@ class Part(NamedTuple):
     state: str
     pid: int
     uptime_sec: float
-    exit_code: int
     address: str
     complaint: str
 
@@ -181,7 +180,10 @@ class Stack:
 
     def status(self, services: Sequence[str] = SERVICES) -> list[Part]:
         """What is known about each service, in the order of the data flow."""
-        found = self.supervisor().getAllProcessInfo() if self.is_up() else []
+        try:
+            found = self.supervisor().getAllProcessInfo()
+        except (Fault, OSError, HTTPException):  # it does not run, or is just ending
+            found = []
         processes = {process["name"]: process for process in found}
         return [self.part(service, processes.get(service)) for service in services]
 
@@ -191,15 +193,15 @@ class Stack:
         if process is None:
             pid = running_pid(self.directory, service) or 0
             state = "ORPHANED" if pid else "STOPPED"
-            return Part(service, state, pid, 0, 0, address, "is not supervised")
-        state, exit_code = process["statename"], process["exitstatus"]
+            return Part(service, state, pid, 0, address, "is not supervised")
+        state = process["statename"]
         is_running = state in ("STARTING", "RUNNING")
-        is_done = service == "topics" and state == "EXITED" and exit_code == 0
+        is_done = service == "topics" and state == "EXITED" and process["exitstatus"] == 0
         problem = f"is {state}"
         if is_running or is_done:
             problem = complaint(self, service, process["start"])
         uptime_sec = process["now"] - process["start"] if is_running else 0
-        return Part(service, state, process["pid"], uptime_sec, exit_code, address, problem)
+        return Part(service, state, process["pid"], uptime_sec, address, problem)
 
     def wait_until_healthy(
         self, deadline_sec: float = READY_SEC, say: Callable[[str], None] = print
@@ -207,13 +209,15 @@ class Stack:
         """Return once every part answered. Raises StackError with the log of one that has not."""
         start = time.monotonic()
         for service in SERVICES:  # in the order of the data flow: the first to fail is the cause
+            pids = set()
             while (part := self.status([service])[0]).complaint:
+                pids.add(part.pid)
                 elapsed_sec = time.monotonic() - start
-                refuses = part.state == "BACKOFF" and part.exit_code == WRONG_SETTING
-                if refuses or elapsed_sec > deadline_sec:
+                if elapsed_sec > deadline_sec or len(pids - {0}) > MAX_STARTS:
                     raise StackError(
                         f"{service} is not ready after {elapsed_sec:.0f} s: {part.complaint}"
-                        f" ({part.state}); the end of its log:\n{self.log_tail(service)}"
+                        f" ({part.state}, started {len(pids - {0})} times meanwhile);"
+                        f" the end of its log:\n{self.log_tail(service)}"
                     )
                 time.sleep(0.2)
             say(f"  {service:<20} ready after {time.monotonic() - start:4.1f} s  {part.address}")

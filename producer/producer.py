@@ -187,11 +187,9 @@ def encode_badly(rng: random.Random, pools: Pools, sale: Transaction) -> bytes:
 
 
 def make_records(
-    config: Config, seed: int, now: Callable[[], float]
+    config: Config, rng: random.Random, pools: Pools, now: Callable[[], float]
 ) -> Iterator[tuple[bytes, bytes]]:
     """Endless (key, value) pairs; the same seed gives the same ones, but for the clock."""
-    rng = random.Random(seed)
-    pools = make_pools(seed)
     while True:
         epoch_ms = int(now() * 1000)
         if rng.random() < config.late_share:
@@ -373,7 +371,7 @@ def run(config: Config, stop: Stop) -> int:
     # A record in flight is a dozen objects, none of them in a cycle: collecting garbage after
     # every 700 of those, as Python does by default, costs a tenth of the speed.
     gc.set_threshold(20_000)
-    records = make_records(config, seed, time.time)
+    records = make_records(config, random.Random(seed), make_pools(seed), time.time)
     producer = new_producer(config)
     delivery = Delivery()
     if wait_for_topic(producer, config, stop):

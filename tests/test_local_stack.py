@@ -166,8 +166,8 @@ def test_the_socket_of_a_deep_folder_fits_the_limit_of_the_system() -> None:
 
 def test_status_table_shows_the_address_or_what_is_wrong() -> None:
     parts = [
-        Part("kafka", "RUNNING", 17, 61.4, 0, "localhost:9092", ""),
-        Part("spark-job", "BACKOFF", 0, 0, 1, "http://localhost:4040", "is BACKOFF"),
+        Part("kafka", "RUNNING", 17, 61.4, "localhost:9092", ""),
+        Part("spark-job", "BACKOFF", 0, 0, "http://localhost:4040", "is BACKOFF"),
     ]
 
     assert stack.table(parts).splitlines() == [

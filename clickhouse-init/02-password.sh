@@ -1,0 +1,10 @@
+#!/bin/bash
+# Give the user `consumer` the password of CONSUMER_PASSWORD, at each start: the account of 01-create-user.sql again, with that password.
+set -o errexit -o nounset -o pipefail
+
+escaped=${CONSUMER_PASSWORD:-MySecret}
+escaped=${escaped//\\/\\\\}
+escaped=${escaped//\'/\\\'}
+sql=$(< "$(dirname "${BASH_SOURCE[0]}")/01-create-user.sql")
+sql=${sql/IF NOT EXISTS/OR REPLACE}
+clickhouse-client --multiquery <<< "${sql/\'MySecret\'/"'$escaped'"}"

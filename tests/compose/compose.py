@@ -1,0 +1,112 @@
+"""The stack of docker-compose.yml, through the Compose command alone."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parent.parent.parent
+SERVICES = (
+    "zookeeper",
+    "kafka",
+    "clickhouse-server",
+    "spark-master",
+    "spark-worker",
+    "spark-job",
+    "clickhouse-consumer",
+)
+BUILD_SEC = 900
+DEADLINE_SEC = 180
+
+
+class Compose:
+    """Runs the Compose command that COMPOSE names: `docker-compose` or `docker compose`."""
+
+    def __init__(self, *files: str) -> None:
+        self.command = os.environ.get("COMPOSE", "docker-compose").split()
+        self.command += [argument for name in files for argument in ("-f", name)]
+        self.environment = {**os.environ, "COMPOSE_PROJECT_NAME": "purchase-analytics-test"}
+
+    def __call__(self, *arguments: str, timeout_sec: float = DEADLINE_SEC) -> str:
+        """Run it; what it printed. Fails with its output if it fails."""
+        return self.run([*self.command, *arguments], timeout_sec)
+
+    def shell(self, line: str, timeout_sec: float = DEADLINE_SEC) -> str:
+        """Run a command line as people type it."""
+        line = line.replace("docker-compose exec", f"{' '.join(self.command)} exec -T")
+        return self.run(["bash", "-c", line], timeout_sec)
+
+    def run(self, command: list[str], timeout_sec: float) -> str:
+        result = subprocess.run(
+            command,
+            cwd=PROJECT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_sec,
+        )
+        output = result.stdout + result.stderr
+        assert result.returncode == 0, f"{' '.join(command)}\n{output[-4000:]}"
+        return output
+
+    def containers(self, service: str) -> list[dict[str, Any]]:
+        """What Docker knows of each container of a service."""
+        ids = self("ps", "-q", service).split()
+        found: list[dict[str, Any]] = (
+            json.loads(self.run(["docker", "inspect", *ids], 60)) if ids else []
+        )
+        return found
+
+    def is_healthy(self, service: str) -> bool:
+        containers = self.containers(service)
+        healths = [container["State"].get("Health", {}).get("Status") for container in containers]
+        return bool(healths) and all(health == "healthy" for health in healths)
+
+    def wait_until_healthy(self) -> None:
+        for service in SERVICES:
+            try:
+                eventually(
+                    lambda service=service: self.is_healthy(service), f"{service} is healthy"
+                )
+            except AssertionError as error:
+                log = self("logs", "--tail=30", service)
+                raise AssertionError(f"{error}; the end of its log:\n{log}") from None
+
+    def produce(self, **settings: object) -> str:
+        """Send from the host, with the producer as people start it; what it logged."""
+        variables = {name: str(value) for name, value in settings.items()}
+        result = subprocess.run(
+            [sys.executable, "producer/producer.py"],
+            cwd=PROJECT,
+            env={**self.environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stderr
+
+    def verify(self) -> str:
+        return self.run(["make", "verify", f"COMPOSE={' '.join(self.command)}"], 200)
+
+    def stored_orders(self) -> int:
+        query = "SELECT sum(total_orders) FROM aggregated_analytics"
+        return int(self.shell(f'docker-compose exec clickhouse-server {CLIENT} --query "{query}"'))
+
+
+CLIENT = "clickhouse-client --user consumer --password MySecret"
+
+
+def eventually(
+    condition: Callable[[], object], what: str, deadline_sec: float = DEADLINE_SEC
+) -> None:
+    """Poll until the condition holds; fails with `what` when it never does."""
+    deadline = time.monotonic() + deadline_sec
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {deadline_sec} s: {what}"
+        time.sleep(1)

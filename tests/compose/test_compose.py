@@ -1,0 +1,140 @@
+"""Black-box tests of docker-compose.yml, through Compose alone; each goes on from the last."""
+
+import json
+import re
+
+import pytest
+
+from compose import SERVICES, Compose, eventually
+
+RUNS_AS_ROOT: set[str] = {"clickhouse-server"}  # its entrypoint, which then becomes user 101
+
+
+def test_the_file_is_clean() -> None:
+    assert Compose()("config", "-q") == ""
+
+
+def test_transactions_from_the_host_reach_the_table(compose: Compose) -> None:
+    totals = compose.produce(DURATION_SEC=60).splitlines()[-1]
+    assert re.search(r"acknowledged [1-9]\d+, failed 0", totals)
+    assert re.search(r"verified: .* all equal", compose.verify())
+
+
+@pytest.mark.parametrize(
+    ("topic", "fields"),
+    [
+        ("transactions_raw", {"order_id", "product_id", "total_amount", "payment_type"}),
+        ("transactions_agg", {"window_start", "total_sales", "total_orders", "top_product"}),
+    ],
+)
+def test_anyone_can_look_into_a_topic(compose: Compose, topic: str, fields: set[str]) -> None:
+    output = compose.shell(
+        "docker-compose exec kafka kafka-console-consumer --bootstrap-server kafka:29092"
+        f" --topic {topic} --from-beginning --max-messages 5"
+    )
+    messages = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert 1 <= len(messages) <= 5  # less where one of them is no JSON, on purpose
+    assert "Processed a total of 5 messages" in output
+    assert all(fields <= set(message) for message in messages)
+
+
+def test_anyone_can_query(compose: Compose) -> None:
+    output = compose.shell(
+        "docker-compose exec clickhouse-server clickhouse-client --user consumer"
+        ' --password MySecret --query "SELECT * FROM aggregated_analytics LIMIT 5;"'
+    )
+    rows = [line.split("\t") for line in output.splitlines()]
+    assert 1 <= len(rows) <= 5
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:00", row[0]) for row in rows)
+    assert len({row[0] for row in rows}) == len(rows)
+
+
+def test_logs_tell_the_settings_and_no_secret(compose: Compose) -> None:
+    for service in ("spark-job", "clickhouse-consumer"):
+        log = compose("logs", service)
+        assert "kafka_bootstrap_servers='kafka:29092'" in log
+    everything = compose("logs")
+    assert "MySecret" not in everything
+    assert not re.search(r"Traceback|^.*\|\s+at [\w.$]+\(", everything, re.MULTILINE)
+
+
+def test_ports_are_open_to_this_machine_only(compose: Compose) -> None:
+    bindings = [
+        binding
+        for service in SERVICES
+        for container in compose.containers(service)
+        for published in (container["NetworkSettings"]["Ports"] or {}).values()
+        for binding in published or []
+    ]
+    assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}
+    ports = {int(binding["HostPort"]) for binding in bindings}
+    assert ports == {9092, 9000, 8123, 7077, 8080, 4040}
+
+
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - RUNS_AS_ROOT))
+def test_no_service_runs_as_root(compose: Compose, service: str) -> None:
+    for container in compose.containers(service):
+        assert container["Config"]["User"] not in ("", "0", "root")
+
+
+def test_every_service_has_a_memory_limit(compose: Compose) -> None:
+    limits = {
+        service: container["HostConfig"]["Memory"]
+        for service in SERVICES
+        for container in compose.containers(service)
+    }
+    assert all(limits.values()), limits
+
+
+def test_the_whole_stack_stays_below_4_gib_at_1000_per_second(compose: Compose) -> None:
+    compose.produce(RATE=1000, DURATION_SEC=30)
+    ids = [container["Id"] for service in SERVICES for container in compose.containers(service)]
+    stats = compose.run(
+        ["docker", "stats", "--no-stream", "--format", "{{.MemUsage}}", *ids], timeout_sec=60
+    )
+    unit = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    used = [re.match(r"([\d.]+)(\w+) /", line) for line in stats.splitlines()]
+    total = sum(float(match[1]) * unit[match[2]] for match in used if match)
+    assert len(used) == len(ids)
+    assert total < 4 * 2**30, stats
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_killed_service_costs_nothing(compose: Compose, service: str) -> None:
+    (container,) = compose.containers(service)
+    compose.run(["docker", "kill", "-s", "KILL", container["Id"]], 60)
+    compose("up", "-d")
+    compose.produce(COUNT=500, RATE=0)
+    assert "all equal" in compose.verify()
+    compose.wait_until_healthy()
+
+
+def test_rows_and_offsets_survive_down_and_up(compose: Compose) -> None:
+    orders = compose.stored_orders()
+    compose("down")
+    compose("up", "-d")
+    compose.wait_until_healthy()
+    assert compose.stored_orders() == orders
+    compose.produce(COUNT=500, RATE=0)
+    assert "all equal" in compose.verify()
+
+
+def test_workers_and_consumers_scale(compose: Compose) -> None:
+    compose("up", "-d", "--scale", "spark-worker=2", "--scale", "clickhouse-consumer=2")
+    compose.wait_until_healthy()
+    assert len(compose.containers("spark-worker")) == 2
+    assert len(compose.containers("clickhouse-consumer")) == 2
+    compose.produce(COUNT=2000, RATE=500)
+    assert "all equal" in compose.verify()
+
+
+def test_nothing_is_downloaded_when_a_container_starts(compose: Compose) -> None:
+    compose("down", "--volumes")
+    offline = Compose("docker-compose.yml", "tests/compose/offline.yml")
+    offline("up", "-d")
+    offline.wait_until_healthy()
+    offline("--profile", "producer", "up", "-d")
+    eventually(lambda: offline.stored_orders() > 100, "a producer in a container fills the table")
+    offline("stop", "producer")
+    assert "all equal" in offline.verify()
+    offline("down", "--volumes")
