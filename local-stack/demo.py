@@ -27,7 +27,7 @@ from rich.table import Table
 import oracle
 from stack import PROJECT, VENV, ConfigError, Stack, StackError
 
-DEFAULT_DIRECTORY = ".local/demo"
+DIRECTORY = PROJECT / ".local" / "demo"  # not STACK_DIR: it is deleted at the start
 REFRESH_SEC = 0.5
 PLAIN_LINE_SEC = 5  # between lines when the output is no terminal
 SHOWN_WINDOWS = 8
@@ -195,13 +195,12 @@ def main(env: Mapping[str, str]) -> int:
     try:
         duration_sec = positive_number(env, "DURATION", 90)
         rate = positive_number(env, "RATE", 200)
-        stack = Stack.from_env({"STACK_DIR": DEFAULT_DIRECTORY, **env})
+        stack = Stack.from_env({**env, "STACK_DIR": str(DIRECTORY)})
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        if stack.is_up():  # a demo that was killed
-            stack.down()
+        stack.down()  # what a demo that was killed may have left
         stack.check_startable()
         shutil.rmtree(stack.directory, ignore_errors=True)
         return run(stack, str(rate), duration_sec)

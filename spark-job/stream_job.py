@@ -264,24 +264,24 @@ def start_query(spark: SparkSession, config: Config) -> StreamingQuery:
 
 def wait_for_topics(config: Config, stop: Event) -> None:
     """Return when both topics are there or `stop` is set; until then a line every few seconds."""
+    next_line = time.monotonic()
+    while not stop.is_set() and (missing := missing_topics(config)):
+        if time.monotonic() >= next_line:
+            names = " and ".join(sorted(missing))
+            logger.info("waiting for Kafka at %s to have %s", config.kafka_bootstrap_servers, names)
+            next_line += WAIT_INTERVAL_SEC
+        time.sleep(0.5)  # not stop.wait(): a handler that sets an Event inside its wait() can hang
+
+
+def missing_topics(config: Config) -> set[str]:
     wanted = {config.raw_topic, config.agg_topic}
-    while not stop.is_set():
-        try:
-            with KafkaConsumer(
-                bootstrap_servers=config.kafka_bootstrap_servers,
-                bootstrap_timeout_ms=WAIT_INTERVAL_SEC * 1000,
-            ) as consumer:
-                missing = wanted - consumer.topics()
-        except KafkaError:
-            missing = wanted
-        if not missing:
-            return
-        logger.info(
-            "waiting for Kafka at %s to have %s",
-            config.kafka_bootstrap_servers,
-            " and ".join(sorted(missing)),
-        )
-        time.sleep(1)  # not stop.wait(): a signal handler that sets an Event in its wait() can hang
+    try:
+        with KafkaConsumer(
+            bootstrap_servers=config.kafka_bootstrap_servers, bootstrap_timeout_ms=1000
+        ) as consumer:
+            return wanted - consumer.topics()
+    except KafkaError:
+        return wanted
 
 
 def watch(query: StreamingQuery, config: Config, stop: Event) -> None:
@@ -314,23 +314,29 @@ def explain(error: StreamingQueryException, config: Config) -> str:
 
 def run(config: Config, stop: Event) -> int:
     """Keep the query running until `stop` is set; the exit code."""
-    wait_for_topics(config, stop)
-    if stop.is_set():
-        return 0
-    spark = session(config)
-    for number in (signal.SIGTERM, signal.SIGINT):  # Spark has just put its own in place
-        signal.signal(number, lambda *_: stop.set())
+    try:
+        spark = session(config)
+    except Exception as error:  # Java's own, and none of them says more than its first line
+        logger.error("no Spark at %s: %s", config.spark_master, str(error).partition("\n")[0])
+        return 1
+    stop_on_signals(stop)  # again: Spark has just put its own handlers in place
     while not stop.is_set():
+        wait_for_topics(config, stop)
         try:
             watch(start_query(spark, config), config, stop)
         except StreamingQueryException as error:
+            reason = explain(error, config)
             if "org.apache.kafka.common." not in str(error):
-                logger.error(explain(error, config))
+                logger.error(reason)
                 return 1
-            logger.warning("Kafka failed the query, it goes on from its checkpoint: %s", error)
-            wait_for_topics(config, stop)
+            logger.warning("going on from the checkpoint: %s", reason)
     spark.stop()
     return 0
+
+
+def stop_on_signals(stop: Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
 
 
 def main() -> int:
@@ -349,8 +355,7 @@ def main() -> int:
         return 2
     logger.info("starting with %s", config)
     stop = Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop_on_signals(stop)
     return run(config, stop)
 
 
