@@ -321,6 +321,7 @@ class Loader:
 
     def flush(self) -> None:
         """Store the batch and commit, or keep it for the next try."""
+        inserts_before = self.inserts
         try:
             if self.rows:
                 self.insert(self.rows, self.records)
@@ -336,7 +337,11 @@ class Loader:
             self.retry_sec = 0.0
             self.kafka.resume(*self.kafka.paused())
         self.rows, self.records = [], []
-        self.commit()
+        if self.refused_in_a_row and self.inserts == inserts_before:
+            # All refused: perhaps the table is wrong. Give them up only once another row is stored.
+            self.flush_at = math.inf
+        else:
+            self.commit()
 
     def insert(self, rows: list[Row], records: list[ConsumerRecord]) -> None:
         """Insert rows as one block. If one is refused, halve the block until that one is alone."""

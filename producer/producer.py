@@ -353,7 +353,7 @@ def report(delivery: Delivery, config: Config, stop: Stop) -> None:
 def finish(producer: KafkaProducer, delivery: Delivery) -> int:
     """Flushes, closes, logs the totals; returns the exit code."""
     if delivery.in_flight:
-        logger.info("waiting %d s for %d records", FLUSH_TIMEOUT_SEC, delivery.in_flight)
+        logger.info("waiting up to %d s for %d records", FLUSH_TIMEOUT_SEC, delivery.in_flight)
     try:
         producer.close(timeout=FLUSH_TIMEOUT_SEC)
     except KafkaTimeoutError:

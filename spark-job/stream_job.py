@@ -279,9 +279,10 @@ def missing_topics(config: Config) -> set[str]:
         with KafkaConsumer(
             bootstrap_servers=config.kafka_bootstrap_servers, bootstrap_timeout_ms=1000
         ) as consumer:
-            return wanted - consumer.topics()
+            wanted -= consumer.topics()
     except KafkaError:
-        return wanted
+        pass  # none of them is in reach
+    return wanted
 
 
 def watch(query: StreamingQuery, config: Config, stop: Event) -> None:
@@ -320,8 +321,8 @@ def run(config: Config, stop: Event) -> int:
         logger.error("no Spark at %s: %s", config.spark_master, str(error).partition("\n")[0])
         return 1
     stop_on_signals(stop)  # again: Spark has just put its own handlers in place
+    wait_for_topics(config, stop)
     while not stop.is_set():
-        wait_for_topics(config, stop)
         try:
             watch(start_query(spark, config), config, stop)
         except StreamingQueryException as error:
@@ -330,6 +331,7 @@ def run(config: Config, stop: Event) -> int:
                 logger.error(reason)
                 return 1
             logger.warning("going on from the checkpoint: %s", reason)
+            wait_for_topics(config, stop)
     spark.stop()
     return 0
 

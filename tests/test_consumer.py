@@ -795,7 +795,19 @@ def test_too_many_refused_rows_in_a_row_stop_the_service_before_they_are_committ
     setup.broker.send(*(message(minute) for minute in range(1200)))
     with pytest.raises(TooManyInvalid, match="1000 records in a row"):
         setup.step_for(10)
-    assert setup.broker.committed == {P0: 800, P1: 0, P2: 0}
+    assert setup.kafka.commits == []
+
+
+def test_rows_that_are_all_refused_are_not_committed_before_another_row_is_stored() -> None:
+    setup = Setup()
+    setup.clickhouse.refuses = lambda each: each != row(2)
+    for value in (message(0), message(1), b"x"):
+        setup.broker.send(value)
+        setup.step_for(2)
+    assert setup.kafka.commits == []
+    setup.broker.send(message(2), message(3))
+    setup.step(2)
+    assert setup.kafka.commits == [{P0: 5, P1: 0, P2: 0}]
 
 
 def test_a_stored_row_between_refused_ones_keeps_the_service_going() -> None:

@@ -576,7 +576,7 @@ def test_records_not_acknowledged_make_the_exit_code_1(
     code, lines = run(monkeypatch, caplog, kafka, stop, "--rate", "0")
     assert code == 1
     assert lines[1:] == [
-        "waiting 10 s for 3 records",
+        "waiting up to 10 s for 3 records",
         "stopped: sent 3, acknowledged 0, failed 0, not acknowledged 3",
     ]
     assert kafka._closed  # else KafkaProducer.__del__ waits again and prints a traceback
