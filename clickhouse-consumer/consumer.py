@@ -177,10 +177,10 @@ def datetime_from_seconds(seconds: float | Decimal) -> datetime:
     return datetime.fromtimestamp(int(seconds), UTC)
 
 
-def to_cents(value: Any, digits: int) -> Decimal:
+def to_cents(value: Any, digits: Context) -> Decimal:
     if type(value) not in (int, Decimal):
         raise ValueError
-    return Decimal(value).quantize(CENT, context=Context(prec=digits, rounding=ROUND_HALF_UP))
+    return Decimal(value).quantize(CENT, ROUND_HALF_UP, digits)
 
 
 def to_uint64(value: Any) -> int:
@@ -199,11 +199,19 @@ def to_string(value: Any) -> str:
 READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "window_start": (to_datetime, "time from 1970 to 2106"),
     "window_end": (to_datetime, "time from 1970 to 2106"),
-    "total_sales": (partial(to_cents, digits=38), "amount of at most 38 digits"),
+    "total_sales": (partial(to_cents, digits=Context(38)), "amount of at most 38 digits"),
     "total_orders": (to_uint64, "whole number from 0 to 2^64 - 1"),
-    "average_order_value": (partial(to_cents, digits=18), "amount of at most 18 digits"),
+    "average_order_value": (partial(to_cents, digits=Context(18)), "amount of at most 18 digits"),
     "top_product": (to_string, "text"),
 }
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+# One for all: json.loads with these arguments would build one for each record.
+JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=refuse_constant)
 
 
 def parse(value: bytes | None) -> Row:
@@ -211,7 +219,7 @@ def parse(value: bytes | None) -> Row:
     if value is None:
         raise InvalidMessage("no value (a tombstone)")
     try:
-        message = json.loads(value.decode(), parse_float=Decimal, parse_constant=refuse_constant)
+        message = JSON.decode(value.decode())
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise InvalidMessage(f"not JSON: {error}") from None
     if not isinstance(message, dict):
@@ -220,10 +228,6 @@ def parse(value: bytes | None) -> Row:
     if row.window_end <= row.window_start:
         raise InvalidMessage("window_end is not after window_start")
     return row
-
-
-def refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
 
 
 def read(message: dict[str, Any], column: str) -> Any:

@@ -228,7 +228,7 @@ def session(config: Config) -> SparkSession:
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", STATE_PARTITIONS)
         # A summary line must find every batch since the last one.
-        .config("spark.sql.streaming.numRecentProgressUpdates", 1000)
+        .config("spark.sql.streaming.numRecentProgressUpdates", 200)
         .config("spark.ui.showConsoleProgress", "false")
         .getOrCreate()
     )
