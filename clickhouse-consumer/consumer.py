@@ -177,10 +177,10 @@ def datetime_from_seconds(seconds: float | Decimal) -> datetime:
     return datetime.fromtimestamp(int(seconds), UTC)
 
 
-def to_cents(value: Any, digits: Context) -> Decimal:
+def to_cents(value: Any, context: Context) -> Decimal:
     if type(value) not in (int, Decimal):
         raise ValueError
-    return Decimal(value).quantize(CENT, ROUND_HALF_UP, digits)
+    return Decimal(value).quantize(CENT, ROUND_HALF_UP, context)
 
 
 def to_uint64(value: Any) -> int:
@@ -199,9 +199,9 @@ def to_string(value: Any) -> str:
 READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "window_start": (to_datetime, "time from 1970 to 2106"),
     "window_end": (to_datetime, "time from 1970 to 2106"),
-    "total_sales": (partial(to_cents, digits=Context(38)), "amount of at most 38 digits"),
+    "total_sales": (partial(to_cents, context=Context(38)), "amount of at most 38 digits"),
     "total_orders": (to_uint64, "whole number from 0 to 2^64 - 1"),
-    "average_order_value": (partial(to_cents, digits=Context(18)), "amount of at most 18 digits"),
+    "average_order_value": (partial(to_cents, context=Context(18)), "amount of at most 18 digits"),
     "top_product": (to_string, "text"),
 }
 

@@ -200,7 +200,7 @@ def main(env: Mapping[str, str]) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        stack.down()  # what a demo that was killed may have left
+        stack.down(say=lambda _: None)  # what a demo that was killed may have left
         stack.check_startable()
         shutil.rmtree(stack.directory, ignore_errors=True)
         return run(stack, str(rate), duration_sec)
@@ -211,7 +211,8 @@ def main(env: Mapping[str, str]) -> int:
         print("\ninterrupted", file=sys.stderr)
         return 130
     finally:
-        stack.down()
+        if stack.is_up():
+            stack.down()
 
 
 if __name__ == "__main__":
