@@ -199,9 +199,12 @@ def to_messages(totals: DataFrame) -> DataFrame:
 
 def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | None:
     """One line on the given micro-batches; None if they read nothing."""
-    observed = [batch.observedMetrics["judged"] for batch in batches if batch.numInputRows > 0]
-    if not observed:
+    batches = [batch for batch in batches if batch.numInputRows > 0]
+    if not batches:
         return None
+    observed = [batch.observedMetrics["judged"] for batch in batches]
+    operators = [operator for batch in batches for operator in batch.stateOperators]
+    dropped = sum(operator.numRowsDroppedByWatermark for operator in operators)
     total = {
         name: sum(row[name] for row in observed) for name in ("records", "valid", *REASONS, LATE)
     }
@@ -215,7 +218,10 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
     return (
         f"batches={len(observed)} records={total['records']} valid={total['valid']}"
         f" rejected={sum(total[reason] for reason in REASONS)} ({rejected}) late={total[LATE]}"
-        f" last_window={last_window}" + (f"; last seen: {', '.join(examples)}" if examples else "")
+        f" last_window={last_window}"
+        + (f"; last seen: {', '.join(examples)}" if examples else "")
+        # Only if partitions are read further apart in time than STATE_SLACK.
+        + (f"; NOT COUNTED: {dropped} groups of valid records behind the state" if dropped else "")
     )
 
 
