@@ -10,33 +10,27 @@ outcome makes records come again, never get lost. The table keeps the fullest ro
 window and a row that ClickHouse refuses are reported with topic, partition and offset, and skipped.
 """
 
-import json
 import logging
 import math
 import os
-import re
-import reprlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import ROUND_HALF_UP, Context, Decimal
-from functools import lru_cache, partial
+from collections.abc import Callable
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple, NoReturn, Self
 
 from clickhouse_driver import Client
-from clickhouse_driver.errors import ServerException, TypeMismatchError
-from dateutil.parser import isoparse
 from kafka import KafkaConsumer
 from kafka.cluster import ClusterMetadata
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError, RetriableError
+
+from message import InvalidMessage, Row, parse
+from settings import Config, ConfigError
+from table import NotAcknowledged, RowRefused, connect_clickhouse, insert_statement, store
 
 logger = logging.getLogger("clickhouse-consumer")
 
@@ -49,202 +43,9 @@ IDLE_POLL_SEC = 1.0
 KAFKA_TIMEOUT_MS = 3000
 LAG_TIMEOUT_MS = 1000
 
-# TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, TOO_LARGE_STRING_SIZE,
-# VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, DECIMAL_OVERFLOW and
-# VIOLATED_CONSTRAINT. Any other answer is about the server, not about a row, and is waited out.
-REFUSED_ROW_CODES = {53, 69, 70, 131, 321, 349, 407, 469}
-# What the driver raises when a value does not fit the type of its column.
-REFUSED_ROW_ERRORS = (TypeMismatchError, TypeError, AttributeError, UnicodeEncodeError)
-
-CENT = Decimal("0.01")
-EPOCH_TEXT = re.compile(r"[0-9]{10}|[0-9]{13}")
-ISO_TEXT = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}.{0,30}")
-
-
-class Row(NamedTuple):
-    """One window. The fields are the columns of the INSERT, in its order."""
-
-    window_start: datetime
-    window_end: datetime
-    total_sales: Decimal
-    total_orders: int
-    average_order_value: Decimal
-    top_product: str
-
-
-class ConfigError(ValueError):
-    """A setting has a value that is not allowed; the text names the variable and what is."""
-
-
-class InvalidMessage(ValueError):
-    """A record is no valid window; the text says why."""
-
 
 class TooManyInvalid(Exception):
     """So many records in a row were skipped that the code must be wrong, not the data."""
-
-
-class RowRefused(Exception):
-    """ClickHouse stored nothing of a block because of at least one of its rows."""
-
-
-class NotAcknowledged(Exception):
-    """An insert failed for another reason; whether the rows are stored is unknown."""
-
-
-def matching(pattern: str) -> Callable[[str], object]:
-    return re.compile(pattern, re.ASCII).fullmatch
-
-
-NAME = (matching(r"[A-Za-z_]\w*"), "a name of letters, digits and _")
-ALLOWED: dict[str, tuple[Callable[[Any], object], str]] = {
-    "kafka_bootstrap_servers": (matching(r"[^\s,]+:\d+(,[^\s,]+:\d+)*"), "host:port[,host:port]"),
-    "agg_topic": (matching(r"[\w.-]{1,249}"), "a name of letters, digits and ._-"),
-    "max_batch_rows": (lambda rows: 1 <= rows <= 1_000_000, "a whole number from 1 to 1000000"),
-    "flush_interval_sec": (lambda sec: 0 <= sec <= 60, "a number of seconds from 0 to 60"),
-    "clickhouse_port": (lambda port: 1 <= port <= 65535, "a port from 1 to 65535"),
-    "clickhouse_database": NAME,
-    "clickhouse_table": NAME,
-    "health_file": (lambda path: Path(path).parent.is_dir(), "a file in a folder that exists"),
-}
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings, each from the environment variable of the same name in capitals."""
-
-    kafka_bootstrap_servers: str = "localhost:9092"
-    agg_topic: str = "transactions_agg"
-    consumer_group: str = "clickhouse-consumer"
-    max_batch_rows: int = 10_000
-    flush_interval_sec: float = 0.5
-    clickhouse_host: str = "localhost"
-    clickhouse_port: int = 9000
-    clickhouse_user: str = "consumer"
-    clickhouse_password: str = field(default="MySecret", repr=False)
-    clickhouse_database: str = "default"
-    clickhouse_table: str = "aggregated_analytics"
-    health_file: str = ""
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read and check all settings; an empty variable counts as not set. Raises ConfigError."""
-        given = {
-            name: checked(name, env[name.upper()], default)
-            for name, default in vars(cls()).items()
-            if env.get(name.upper())
-        }
-        return cls(**given)
-
-
-def checked(name: str, text: str, default: Any) -> Any:
-    is_allowed, allowed = ALLOWED.get(name, (bool, "any text"))
-    with suppress(ValueError):
-        value = type(default)(text)
-        if is_allowed(value):
-            return value
-    raise ConfigError(f"{name.upper()} must be {allowed}, not {reprlib.repr(text)}")
-
-
-def to_datetime(value: Any) -> datetime:
-    """ISO 8601 (no offset means UTC) or epoch, cut to the whole seconds that a DateTime holds."""
-    if type(value) is str:
-        return datetime_from_text(value)
-    if type(value) in (int, Decimal):
-        return datetime_from_epoch(value)
-    raise ValueError
-
-
-@lru_cache(maxsize=4096)  # isoparse is slow, and every window comes many times
-def datetime_from_text(text: str) -> datetime:
-    if EPOCH_TEXT.fullmatch(text):
-        return datetime_from_epoch(int(text))
-    if not ISO_TEXT.fullmatch(text):  # isoparse takes a date without a time, too
-        raise ValueError
-    moment = isoparse(text)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return datetime_from_seconds(moment.timestamp())
-
-
-def datetime_from_epoch(value: int | Decimal) -> datetime:
-    """Seconds up to the year 5138, milliseconds from 1973 on."""
-    return datetime_from_seconds(value if value < 10**11 else value // 1000)
-
-
-def datetime_from_seconds(seconds: float | Decimal) -> datetime:
-    if not 0 <= seconds < 2**32:  # the range of ClickHouse's DateTime
-        raise ValueError
-    return datetime.fromtimestamp(int(seconds), UTC)
-
-
-def to_cents(value: Any, context: Context) -> Decimal:
-    if type(value) not in (int, Decimal):
-        raise ValueError
-    return Decimal(value).quantize(CENT, ROUND_HALF_UP, context)
-
-
-def to_uint64(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 2**64:
-        raise ValueError
-    return value
-
-
-def to_string(value: Any) -> str:
-    if type(value) is not str:
-        raise ValueError
-    value.encode()  # half of a surrogate pair is legal in JSON and cannot be stored
-    return value
-
-
-READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "window_start": (to_datetime, "time from 1970 to 2106"),
-    "window_end": (to_datetime, "time from 1970 to 2106"),
-    "total_sales": (partial(to_cents, context=Context(38)), "amount of at most 38 digits"),
-    "total_orders": (to_uint64, "whole number from 0 to 2^64 - 1"),
-    "average_order_value": (partial(to_cents, context=Context(18)), "amount of at most 18 digits"),
-    "top_product": (to_string, "text"),
-}
-
-
-def refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
-
-
-# One for all: json.loads with these arguments would build one for each record.
-JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=refuse_constant)
-
-
-def parse(value: bytes | None) -> Row:
-    """Read one record. Raises InvalidMessage, and nothing else, if the table cannot hold it."""
-    if value is None:
-        raise InvalidMessage("no value (a tombstone)")
-    try:
-        message = JSON.decode(value.decode())
-    except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidMessage(f"not JSON: {error}") from None
-    if not isinstance(message, dict):
-        raise InvalidMessage("not a JSON object")
-    row = Row(*(read(message, column) for column in Row._fields))
-    if row.window_end <= row.window_start:
-        raise InvalidMessage("window_end is not after window_start")
-    return row
-
-
-def read(message: dict[str, Any], column: str) -> Any:
-    if column not in message:
-        raise InvalidMessage(f"{column} is missing")
-    convert, expected = READERS[column]
-    try:
-        return convert(message[column])
-    except (ValueError, ArithmeticError):
-        found = reprlib.repr(message[column])[:100]
-        raise InvalidMessage(f"{column} is no {expected}: {found}") from None
-
-
-def is_about_a_row(error: Exception) -> bool:
-    if isinstance(error, ServerException):
-        return error.code in REFUSED_ROW_CODES
-    return isinstance(error, REFUSED_ROW_ERRORS)
 
 
 class Loader:
@@ -258,10 +59,7 @@ class Loader:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.kafka, self.clickhouse, self.config, self.clock = kafka, clickhouse, config, clock
-        self.insert_sql = (
-            f"INSERT INTO `{config.clickhouse_database}`.`{config.clickhouse_table}`"
-            f" ({', '.join(Row._fields)}) VALUES"
-        )
+        self.statement = insert_statement(config)
         self.rows: list[Row] = []
         self.records: list[ConsumerRecord] = []  # where each of the rows came from
         self.flush_at = math.inf  # while there is nothing to store or to commit
@@ -350,7 +148,7 @@ class Loader:
     def insert(self, rows: list[Row], records: list[ConsumerRecord]) -> None:
         """Insert rows as one block. If one is refused, halve the block until that one is alone."""
         try:
-            self.execute(rows)
+            store(self.clickhouse, self.statement, rows)
         except RowRefused as reason:
             if half := len(rows) // 2:
                 self.insert(rows[:half], records[:half])
@@ -358,18 +156,7 @@ class Loader:
             else:
                 self.refused_in_a_row += 1
                 self.skip(records[0], f"refused by ClickHouse: {reason}", self.refused_in_a_row)
-
-    def execute(self, rows: list[Row]) -> None:
-        """Raises RowRefused or NotAcknowledged."""
-        try:
-            acknowledged = self.clickhouse.execute(self.insert_sql, rows)
-        except Exception as error:  # whatever it is, the rows are kept or reported
-            reason = " ".join(str(error).partition("Stack trace")[0].split())[:300]
-            if is_about_a_row(error):
-                raise RowRefused(reason) from error
-            raise NotAcknowledged(f"{type(error).__name__} {reason}") from error
-        if acknowledged != len(rows):
-            raise NotAcknowledged(f"{acknowledged} rows acknowledged")
+            return
         self.refused_in_a_row = 0
         self.stored += len(rows)
         self.inserts += 1
@@ -436,21 +223,6 @@ def connect_kafka(config: Config) -> KafkaConsumer:
         metadata_max_age_ms=5000,
         reconnect_backoff_max_ms=1000,
         max_partition_fetch_bytes=8 * 2**20,  # so that a backlog comes in full batches
-    )
-
-
-def connect_clickhouse(config: Config) -> Client:
-    """Wait for nothing: the client connects, and connects again, when it inserts."""
-    return Client(
-        config.clickhouse_host,
-        port=config.clickhouse_port,
-        user=config.clickhouse_user,
-        password=config.clickhouse_password,
-        database=config.clickhouse_database,
-        settings={"async_insert": 0},  # acknowledged must mean stored
-        connect_timeout=3,
-        sync_request_timeout=3,
-        send_receive_timeout=10,
     )
 
 

@@ -24,7 +24,9 @@ from kafka.errors import CommitFailedError, KafkaConnectionError, KafkaTimeoutEr
 from kafka.structs import TopicPartition
 
 import consumer
+import table
 from consumer import Config, ConfigError, InvalidMessage, Loader, Row, TooManyInvalid, parse
+from message import datetime_from_text
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TOPIC = Config().agg_topic
@@ -291,7 +293,7 @@ def test_a_time_may_be_anywhere_in_the_range_of_the_column(moment: object, expec
 
 
 def test_the_time_zone_of_the_host_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    consumer.datetime_from_text.cache_clear()
+    datetime_from_text.cache_clear()
     try:
         monkeypatch.setenv("TZ", "America/New_York")
         time.tzset()
@@ -1085,9 +1087,9 @@ def test_the_first_signal_asks_to_stop_and_the_second_ends_the_process(number: i
 def test_the_settings_that_the_promise_rests_on(monkeypatch: pytest.MonkeyPatch) -> None:
     used: dict[str, dict[str, Any]] = {}
     monkeypatch.setattr(consumer, "KafkaConsumer", lambda *_, **kwargs: used.update(kafka=kwargs))
-    monkeypatch.setattr(consumer, "Client", lambda *_, **kwargs: used.update(clickhouse=kwargs))
+    monkeypatch.setattr(table, "Client", lambda *_, **kwargs: used.update(clickhouse=kwargs))
     consumer.connect_kafka(Config())
-    consumer.connect_clickhouse(Config())
+    table.connect_clickhouse(Config())
     assert used["kafka"]["enable_auto_commit"] is False
     assert used["kafka"]["auto_offset_reset"] == "earliest"
     assert used["kafka"]["group_id"] == "clickhouse-consumer"

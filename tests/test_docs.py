@@ -10,6 +10,7 @@ import consumer
 import producer
 import stack
 import stream_job
+import totals
 
 PROJECT = Path(__file__).parent.parent
 README = (PROJECT / "README.md").read_text()
@@ -81,4 +82,4 @@ def test_the_readme_shows_the_contract() -> None:
         if "window_start" in message:
             consumer.parse(message.encode())
         else:
-            assert set(stream_job.FIELDS) <= set(re.findall(r'"(\w+)":', message))
+            assert set(totals.FIELDS) <= set(re.findall(r'"(\w+)":', message))

@@ -9,7 +9,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 import oracle
-import stream_job
+import totals
 from records import ARRIVAL, CORPUS, VALID
 
 WATERMARK = timedelta(minutes=10)
@@ -20,9 +20,7 @@ RAW_SCHEMA = "topic string, partition int, offset long, timestamp timestamp, val
 def of_job(spark: SparkSession, values: list[bytes | None]) -> list[object]:
     """What the job makes of each value: a reason, or the transaction that counts."""
     rows = [("raw", 0, number, ARRIVAL, value) for number, value in enumerate(values)]
-    judged = stream_job.judge(
-        stream_job.parse(spark.createDataFrame(rows, RAW_SCHEMA)), "10 minutes"
-    )
+    judged = totals.judge(totals.parse(spark.createDataFrame(rows, RAW_SCHEMA)), "10 minutes")
     micros = F.unix_micros("event_time").alias("micros")
     found = judged.select("offset", "verdict", "order_id", "product_id", "amount", micros).collect()
     assert sorted(row.offset for row in found) == list(range(len(values)))
@@ -55,7 +53,7 @@ def test_job_and_oracle_agree_on_every_record_of_the_corpus(spark: SparkSession)
 
 def test_the_corpus_meets_every_verdict() -> None:
     verdicts = {of_oracle(value) for value in CORPUS if isinstance(of_oracle(value), str)}
-    assert verdicts == {*stream_job.REASONS, stream_job.LATE}
+    assert verdicts == {*totals.REASONS, totals.LATE}
 
 
 JSON_VALUE = st.recursive(
@@ -85,7 +83,7 @@ RECORD = st.fixed_dictionaries(
         "order_id": st.uuids().map(str) | JSON_VALUE,
         "product_id": st.from_regex(r"P[0-9]{4}", fullmatch=True) | JSON_VALUE,
         "total_amount": CENTS.map(float) | CENTS | JSON_VALUE,
-        "payment_type": st.sampled_from(stream_job.PAYMENT_TYPES) | JSON_VALUE,
+        "payment_type": st.sampled_from(totals.PAYMENT_TYPES) | JSON_VALUE,
         "transaction_time": TIME_TEXT | JSON_VALUE,
         "extra": JSON_VALUE,
     },

@@ -10,6 +10,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, Row, SparkSession
 
 import stream_job
+import totals
 from records import ARRIVAL, transaction
 from stream_job import Config, ConfigError
 
@@ -29,8 +30,8 @@ def valid(spark: SparkSession, *orders: tuple[str, str, int]) -> DataFrame:
 
 def messages(transactions: DataFrame) -> dict[str, dict[str, object]]:
     """The messages on transactions_agg by their key."""
-    totals = stream_job.window_totals(transactions, WATERMARK, deduplicate=False)
-    rows = stream_job.to_messages(totals).collect()
+    windows = totals.window_totals(transactions, WATERMARK, deduplicate=False)
+    rows = totals.to_messages(windows).collect()
     found = {row.key: json.loads(row.value, parse_float=Decimal) for row in rows}
     assert len(found) == len(rows)
     return found
@@ -100,8 +101,8 @@ def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSess
     ]
     rows = [("raw", 1, 100 + number, ARRIVAL, value) for number, value in enumerate(values)]
     schema = "topic string, partition int, offset long, timestamp timestamp, value binary"
-    judged = stream_job.judge(stream_job.parse(spark.createDataFrame(rows, schema)), WATERMARK)
-    observed = judged.agg(*stream_job.counts()).first()
+    judged = totals.judge(totals.parse(spark.createDataFrame(rows, schema)), WATERMARK)
+    observed = judged.agg(*totals.counts()).first()
     kept, dropped = (SimpleNamespace(numRowsDroppedByWatermark=n) for n in (0, 2))
     batch = SimpleNamespace(
         numInputRows=9, observedMetrics={"judged": observed}, stateOperators=[kept]

@@ -1,0 +1,130 @@
+"""What a record of `transactions_agg` says: one window, as a row of `aggregated_analytics`.
+
+Strict about what is there, lenient about how a time is written. Amounts never pass through a
+binary float.
+"""
+
+import json
+import re
+import reprlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, NoReturn
+
+from dateutil.parser import isoparse
+
+CENT = Decimal("0.01")
+EPOCH_TEXT = re.compile(r"[0-9]{10}|[0-9]{13}")
+ISO_TEXT = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}.{0,30}")
+
+
+class Row(NamedTuple):
+    """One window. The fields are the columns of the INSERT, in its order."""
+
+    window_start: datetime
+    window_end: datetime
+    total_sales: Decimal
+    total_orders: int
+    average_order_value: Decimal
+    top_product: str
+
+
+class InvalidMessage(ValueError):
+    """A record is no valid window; the text says why."""
+
+
+def to_datetime(value: Any) -> datetime:
+    """ISO 8601 (no offset means UTC) or epoch, cut to the whole seconds that a DateTime holds."""
+    if type(value) is str:
+        return datetime_from_text(value)
+    if type(value) in (int, Decimal):
+        return datetime_from_epoch(value)
+    raise ValueError
+
+
+@lru_cache(maxsize=4096)  # isoparse is slow, and every window comes many times
+def datetime_from_text(text: str) -> datetime:
+    if EPOCH_TEXT.fullmatch(text):
+        return datetime_from_epoch(int(text))
+    if not ISO_TEXT.fullmatch(text):  # isoparse takes a date without a time, too
+        raise ValueError
+    moment = isoparse(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return datetime_from_seconds(moment.timestamp())
+
+
+def datetime_from_epoch(value: int | Decimal) -> datetime:
+    """Seconds up to the year 5138, milliseconds from 1973 on."""
+    return datetime_from_seconds(value if value < 10**11 else value // 1000)
+
+
+def datetime_from_seconds(seconds: float | Decimal) -> datetime:
+    if not 0 <= seconds < 2**32:  # the range of ClickHouse's DateTime
+        raise ValueError
+    return datetime.fromtimestamp(int(seconds), UTC)
+
+
+def to_cents(value: Any, context: Context) -> Decimal:
+    if type(value) not in (int, Decimal):
+        raise ValueError
+    return Decimal(value).quantize(CENT, ROUND_HALF_UP, context)
+
+
+def to_uint64(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**64:
+        raise ValueError
+    return value
+
+
+def to_string(value: Any) -> str:
+    if type(value) is not str:
+        raise ValueError
+    value.encode()  # half of a surrogate pair is legal in JSON and cannot be stored
+    return value
+
+
+READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "window_start": (to_datetime, "time from 1970 to 2106"),
+    "window_end": (to_datetime, "time from 1970 to 2106"),
+    "total_sales": (partial(to_cents, context=Context(38)), "amount of at most 38 digits"),
+    "total_orders": (to_uint64, "whole number from 0 to 2^64 - 1"),
+    "average_order_value": (partial(to_cents, context=Context(18)), "amount of at most 18 digits"),
+    "top_product": (to_string, "text"),
+}
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+# One for all: json.loads with these arguments would build one for each record.
+JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=refuse_constant)
+
+
+def parse(value: bytes | None) -> Row:
+    """Read one record. Raises InvalidMessage, and nothing else, if the table cannot hold it."""
+    if value is None:
+        raise InvalidMessage("no value (a tombstone)")
+    try:
+        message = JSON.decode(value.decode())
+    except (ValueError, ArithmeticError, RecursionError) as error:
+        raise InvalidMessage(f"not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise InvalidMessage("not a JSON object")
+    row = Row(*(read(message, column) for column in Row._fields))
+    if row.window_end <= row.window_start:
+        raise InvalidMessage("window_end is not after window_start")
+    return row
+
+
+def read(message: dict[str, Any], column: str) -> Any:
+    if column not in message:
+        raise InvalidMessage(f"{column} is missing")
+    convert, expected = READERS[column]
+    try:
+        return convert(message[column])
+    except (ValueError, ArithmeticError):
+        found = reprlib.repr(message[column])[:100]
+        raise InvalidMessage(f"{column} is no {expected}: {found}") from None
