@@ -202,8 +202,9 @@ def run(config: Config, stop: Event) -> int:
     """Keep the query running until `stop` is set; the exit code."""
     try:
         spark = session(config)
-    except Exception as error:  # Java's own, and none of them says more than its first line
-        logger.error("no Spark at %s: %s", config.spark_master, str(error).partition("\n")[0])
+    except Exception as error:  # Java's own; its first line, which names no cause, is left out
+        reason = str(error).split("\n")[:2][-1]
+        logger.error("no Spark at %s: %s", config.spark_master, reason)
         return 1
     stop_on_signals(stop)  # again: Spark has just put its own handlers in place
     wait_for_topics(config, stop)

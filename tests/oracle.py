@@ -298,6 +298,7 @@ class RawTopic:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=10_000,
+            reconnect_backoff_max_ms=1000,
         )
         partitions = self._consumer.partitions_for_topic(topic)
         if not partitions:
@@ -316,6 +317,10 @@ class RawTopic:
                         record.value,
                         datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=record.timestamp),
                     )
+
+    def size(self) -> int:
+        """The number of records in the topic."""
+        return sum(self._consumer.end_offsets(self._partitions).values())
 
     def close(self) -> None:
         self._consumer.close()

@@ -1,0 +1,478 @@
+"""Break every part of a running pipeline, over and over, and prove that the numbers stay exact.
+
+A stack of its own gets good, bad, late and repeated records all the while, and faults in an order
+that SEED decides. The next fault comes only when an order that arrived after the last one is
+counted. A reader polls the table like any user. At the end every window is recomputed from
+transactions_raw. Settings: SEED (1), FAULTS (24) or MINUTES, RATE (200 transactions per second).
+
+Writes .local/chaos/seed-SEED.json. Exits 0 if all is equal, 1 if not, 2 if too little happened to
+prove anything or a setting is wrong, 3 if a part did not recover.
+"""
+
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from statistics import median, quantiles
+from typing import Any
+
+import psutil
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as ClickHouseError
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+import oracle
+from faults import COMPONENTS, SERVICE, Fault, processes, schedule, wait_for
+from freshness import Freshness
+from records import ARRIVAL, CORPUS, transaction
+from stack import PROJECT, VENV, ConfigError, Stack, StackError
+
+RESULTS = PROJECT / ".local" / "chaos"
+DIRECTORY = RESULTS / "stack"
+PYTHON = VENV / "bin" / "python"
+WATERMARK = timedelta(minutes=10)
+NOISE_PER_SEC = 20
+POLL_SEC = 0.2
+RECOVERY_DEADLINE_SEC = 180
+SETTLE_DEADLINE_SEC = 300
+SAME_ANSWERS = 3
+MIN_ORDERS_PER_FAULT = 100
+SLOW_SEC = 1.0
+
+
+class NotRecovered(Exception):
+    """The pipeline did not come back by itself."""
+
+
+class Looper:
+    """Calls `work` again and again in a thread of its own, until the block ends."""
+
+    def __init__(self, work: Callable[[], None], interval_sec: float) -> None:
+        self.work, self.interval_sec = work, interval_sec
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.loop, daemon=True)
+
+    def loop(self) -> None:
+        while not self.ended.wait(self.interval_sec):
+            self.work()
+
+    def __enter__(self) -> "Looper":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
+
+
+class Producer:
+    """The producer, started again whenever it has ended; each time with other records."""
+
+    def __init__(self, stack: Stack, seed: int, rate: float) -> None:
+        self.environment = {
+            **os.environ,
+            **stack.environment(),
+            "RATE": str(rate),
+            "INVALID_SHARE": "0.05",
+            "LATE_SHARE": "0.05",
+        }
+        self.seed = seed * 1000
+        self.log = (stack.directory / "log" / "producer.log").open("a")
+        self.process: psutil.Popen | None = None
+
+    def __enter__(self) -> "Producer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let it flush. Raises NotRecovered if that fails."""
+        if self.process:
+            self.process.terminate()
+            if self.process.wait(timeout=60) != 0:
+                raise NotRecovered("the producer did not deliver what it had")
+
+    def keep_running(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self.seed += 1
+            self.process = psutil.Popen(
+                [PYTHON, PROJECT / "producer" / "producer.py", "--seed", str(self.seed)],
+                env=self.environment,
+                stderr=self.log,
+                start_new_session=True,
+            )
+
+
+class Noise:
+    """Sends what the producer does not: every strange record there is, too late ones, repeats."""
+
+    def __init__(self, stack: Stack, rng: random.Random) -> None:
+        self.rng = rng
+        self.kafka = KafkaProducer(
+            bootstrap_servers=f"localhost:{stack.kafka_port}",
+            delivery_timeout_ms=2**31 - 1,
+            max_block_ms=500,
+            reconnect_backoff_max_ms=1000,
+        )
+        self.sent: list[bytes] = []
+
+    def __enter__(self) -> "Noise":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kafka.close(timeout=30)
+
+    def value(self) -> bytes | None:
+        now = datetime.now(UTC)
+        kind = self.rng.choice(("strange", "late", "good", "repeat"))
+        if kind == "strange":
+            written, today = (f"{moment:%Y-%m-%dT%H:%M}".encode() for moment in (ARRIVAL, now))
+            value = self.rng.choice(CORPUS)
+            return value and value.replace(written, today)
+        if kind == "repeat" and self.sent:
+            return self.rng.choice(self.sent[-100:])
+        event_time = now - 2 * WATERMARK if kind == "late" else now
+        order_id = f"{self.rng.getrandbits(64):x}"
+        value = transaction(order_id=order_id, transaction_time=event_time.isoformat())
+        self.sent.append(value)
+        return value
+
+    def send(self) -> None:
+        key = str(self.rng.random()).encode()
+        with suppress(KafkaError):  # the broker is away; the next one will do
+            self.kafka.send("transactions_raw", self.value(), key=key)
+
+
+class Reader:
+    """Polls the table as any user does, and checks that no answer contradicts an earlier one."""
+
+    def __init__(self, stack: Stack, freshness: Freshness) -> None:
+        self.port = stack.clickhouse_port
+        self.freshness = freshness
+        self.client = self.connect()
+        self.is_down_for_a_reason = False
+        self.counted_until = datetime.min.replace(tzinfo=UTC)
+        self.orders: dict[datetime, int] = {}
+        self.answers_sec: list[float] = []
+        self.contradictions: list[str] = []
+
+    def connect(self) -> Client:
+        return Client(
+            "localhost",
+            port=self.port,
+            user="consumer",
+            password="MySecret",
+            connect_timeout=3,
+            send_receive_timeout=10,
+        )
+
+    def poll(self) -> None:
+        start, expect_answer = time.monotonic(), not self.is_down_for_a_reason
+        try:
+            rows = oracle.fetch_rows(self.client, "aggregated_analytics")
+        except (OSError, EOFError, ClickHouseError):
+            self.client = self.connect()
+            return
+        if expect_answer and not self.is_down_for_a_reason:
+            self.answers_sec.append(time.monotonic() - start)
+        self.check(rows)
+        self.counted_until = max([self.counted_until, *self.freshness.counted(rows)])
+
+    def check(self, rows: Iterable[oracle.Row]) -> None:
+        found = Counter[datetime]()
+        for row in rows:
+            found[row.window_start] += 1
+            before = self.orders.get(row.window_start, 0)
+            if row.total_orders < before:
+                self.contradict(row.window_start, f"fell from {before} to {row.total_orders}")
+            self.orders[row.window_start] = row.total_orders
+        for start, times in found.items():
+            if times > 1:
+                self.contradict(start, f"appears {times} times")
+        for start in self.orders.keys() - found.keys():
+            self.contradict(start, "vanished")
+
+    def contradict(self, window_start: datetime, what: str) -> None:
+        self.contradictions.append(f"{window_start:%Y-%m-%dT%H:%MZ} {what}")
+
+
+class Chaos:
+    """One run on one stack."""
+
+    def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:
+        self.stack, self.seed = stack, seed
+        rng = random.Random(seed)
+        self.faults = schedule(rng)
+        self.bootstrap_servers = f"localhost:{stack.kafka_port}"
+        self.expected = oracle.Expected(WATERMARK, deduplicate)
+        self.freshness = Freshness(self.expected)
+        self.raw = oracle.RawTopic(self.bootstrap_servers, "transactions_raw")
+        self.reader = Reader(stack, self.freshness)
+        self.producer = Producer(stack, seed, rate)
+        self.noise = Noise(stack, rng)
+        self.done: list[dict[str, Any]] = []
+        self.start = time.monotonic()
+
+    def run(self, is_enough: Callable[[int], bool]) -> None:
+        """Faults until `is_enough(their number)`. Raises NotRecovered."""
+        with (
+            self.noise,
+            self.producer,
+            Looper(self.read_raw, POLL_SEC),
+            Looper(self.reader.poll, POLL_SEC),
+            Looper(self.noise.send, 1 / NOISE_PER_SEC),
+            Looper(self.producer.keep_running, POLL_SEC),
+        ):
+            self.wait_until_counted(datetime.now(UTC), "nothing is counted")
+            while not is_enough(len(self.done)):
+                self.break_and_wait(next(self.faults))
+
+    def read_raw(self) -> None:
+        with suppress(KafkaError):  # the broker is away
+            for value, arrival in self.raw.read_new():
+                self.freshness.arrived(value, arrival)
+
+    def break_and_wait(self, fault: Fault) -> None:
+        self.reader.is_down_for_a_reason = "clickhouse" in fault.components
+        begun = time.monotonic()
+        healed_at = self.inflict(fault)
+        lasted_sec = time.monotonic() - begun
+        recovery_sec = self.wait_until_counted(healed_at, str(fault))
+        self.reader.is_down_for_a_reason = False
+        self.done.append(
+            {
+                "kind": fault.kind,
+                "components": fault.components,
+                "lasted_sec": round(lasted_sec, 1) if fault.seconds else 0,
+                "recovery_sec": round(recovery_sec, 1),
+            }
+        )
+        elapsed_sec = time.monotonic() - self.start
+        say(f"{elapsed_sec:5.0f} s  {len(self.done):3}  {fault}: recovered in {recovery_sec:.1f} s")
+
+    def inflict(self, fault: Fault) -> datetime:
+        """Returns the moment from which on the pipeline has to recover by itself."""
+        if fault.kind == "outage":
+            (service,) = (SERVICE[name] for name in fault.components)
+            self.stack.stop(service)
+            time.sleep(fault.seconds)
+            self.stack.start(service)
+        elif fault.kind == "join":
+            self.join_and_kill(fault.seconds)
+        else:
+            targets = [p for name in fault.components for p in self.processes(name)]
+            for process in targets:
+                process.kill() if fault.kind == "kill" else process.suspend()
+            try:
+                time.sleep(fault.seconds)
+            finally:
+                for process in targets:
+                    resume(process)
+        return datetime.now(UTC)
+
+    def processes(self, component: str) -> list[psutil.Process]:
+        if component == "producer":
+            return wait_for(lambda: [p for p in [self.producer.process] if p], component)
+        return wait_for(lambda: processes(self.stack, component), component)
+
+    def join_and_kill(self, seconds: int) -> None:
+        """A second consumer, that gets a share of the partitions and dies with it."""
+        second = subprocess.Popen(
+            [PYTHON, PROJECT / "clickhouse-consumer" / "consumer.py"],
+            env={**os.environ, **self.stack.environment()},
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(seconds)
+        second.kill()
+        second.wait()
+
+    def wait_until_counted(self, moment: datetime, what: str) -> float:
+        """Seconds until the table counts an order that Kafka got after `moment`."""
+        start = time.monotonic()
+        while self.reader.counted_until <= moment:
+            if time.monotonic() - start > RECOVERY_DEADLINE_SEC:
+                raise NotRecovered(f"{what}: no new order counted in {RECOVERY_DEADLINE_SEC} s")
+            time.sleep(POLL_SEC / 2)
+        return time.monotonic() - start
+
+    def settle(self) -> list[oracle.Difference]:
+        """Wait for lag zero and the same answer again and again; how that answer is wrong."""
+        self.stack.wait_until_healthy(SETTLE_DEADLINE_SEC, say=lambda _: None)
+        deadline = time.monotonic() + SETTLE_DEADLINE_SEC
+        differences: list[oracle.Difference] = []
+        same, last = 0, None
+        while time.monotonic() < deadline:
+            self.read_raw()
+            rows = oracle.fetch_rows(self.reader.connect(), "aggregated_analytics")
+            self.reader.check(rows)
+            want = {start: window.row(start) for start, window in self.expected.windows.items()}
+            differences = oracle.compare(want, rows)
+            answer = (self.lag(), sorted(rows))
+            same = same + 1 if answer == last else 0
+            last = answer
+            if not differences and answer[0] == 0 and same >= SAME_ANSWERS:
+                break
+            time.sleep(1)
+        return differences
+
+    def lag(self) -> int:
+        """Records of transactions_agg that the consumer has not committed."""
+        with KafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers,
+            group_id="clickhouse-consumer",
+            enable_auto_commit=False,
+        ) as consumer:
+            partitions = [TopicPartition("transactions_agg", number) for number in range(3)]
+            ends = consumer.end_offsets(partitions)
+            return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)
+
+    def result(self, differences: list[oracle.Difference]) -> dict[str, Any]:
+        """What happened, and the verdict: equal, NOT equal, or invalid."""
+        verdicts = self.expected.verdicts
+        counted = sum(self.reader.orders.values())
+        wrong = [f"{kind} {start:%Y-%m-%dT%H:%MZ} {text}" for kind, start, text in differences]
+        wrong += self.reader.contradictions
+        if counted != verdicts["valid"]:
+            wrong.append(f"{verdicts['valid']} valid records, {counted} counted")
+        if self.raw.size() != verdicts.total():
+            wrong.append(f"{self.raw.size()} raw records, {verdicts.total()} accounted for")
+        verdict = "NOT equal" if wrong else "equal"
+        if verdicts["valid"] < MIN_ORDERS_PER_FAULT * max(len(self.done), 1):
+            verdict = "invalid"
+        return {
+            "seed": self.seed,
+            "verdict": verdict,
+            "wrong": wrong,
+            "deduplicate": self.expected.deduplicate,
+            "minutes": round((time.monotonic() - self.start) / 60, 1),
+            "raw_records": verdicts.total(),
+            "windows": len(self.expected.windows),
+            "records": dict(sorted(verdicts.items())),
+            "reader": answer_times(self.reader.answers_sec),
+            "hits": dict(Counter(name for fault in self.done for name in fault["components"])),
+            "recovery_sec": recovery(self.done),
+            "faults": self.done,
+        }
+
+
+def resume(process: psutil.Process) -> None:
+    """If it still is there: it was killed, or given up by the others, as an executor is."""
+    with suppress(psutil.NoSuchProcess):
+        process.resume()
+
+
+def answer_times(seconds: list[float]) -> dict[str, float]:
+    cuts = quantiles(seconds, n=100) if len(seconds) > 1 else [0.0] * 99
+    return {
+        "answers": len(seconds),
+        "p99_sec": round(cuts[98], 3),
+        "worst_sec": round(max(seconds, default=0), 3),
+        "slower_than_1_sec": sum(each > SLOW_SEC for each in seconds),
+    }
+
+
+def recovery(done: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Median and worst by kind and component, in seconds after the fault was over."""
+    times: dict[str, list[float]] = {}
+    for fault in done:
+        times.setdefault(f"{fault['kind']} {' and '.join(fault['components'])}", []).append(
+            fault["recovery_sec"]
+        )
+    return {
+        name: {"faults": len(all_sec), "median": round(median(all_sec), 1), "worst": max(all_sec)}
+        for name, all_sec in sorted(times.items())
+    }
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def show(result: Mapping[str, Any]) -> None:
+    say("\nrecovery in seconds: faults, median, worst")
+    for name, each in result["recovery_sec"].items():
+        say(f"  {name:<32} {each['faults']:3} {each['median']:6} {each['worst']:6}")
+    for line in result["wrong"][:50]:
+        say(f"  {line}")
+    counts = ", ".join(f"{name} {count}" for name, count in result["records"].items())
+    say(f"{result['raw_records']} raw records = {counts}; {result['windows']} windows")
+    say(f"reader: {result['reader']}")
+    say(f"seed {result['seed']}, {len(result['faults'])} faults: {result['verdict']}")
+
+
+def number(env: Mapping[str, str], variable: str, default: str) -> int:
+    text = env.get(variable) or default
+    if not text.isdecimal():
+        raise ConfigError(f"{variable} must be a whole number, not {text!r}")
+    return int(text)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def end_stack_of_a_killed_run() -> None:
+    ports = DIRECTORY / "ports.json"
+    if ports.exists():
+        given = {name.lower(): port for name, port in json.loads(ports.read_text()).items()}
+        Stack(DIRECTORY, **given).down(say=lambda _: None)
+
+
+def run(stack: Stack, seed: int, faults: int, minutes: int, rate: int, deduplicate: bool) -> int:
+    stack.up({"DEDUPLICATE_ORDERS": str(deduplicate).lower()}, deadline_sec=240)
+    chaos = Chaos(stack, seed, rate, deduplicate)
+    end = time.monotonic() + 60 * minutes
+    say(f"\nseed {seed}: {minutes} minutes" if minutes else f"\nseed {seed}: {faults} faults")
+    try:
+        chaos.run(lambda done: time.monotonic() > end if minutes else done >= faults)
+        differences = chaos.settle()
+    except (NotRecovered, TimeoutError, StackError) as error:
+        say(f"NOT recovered: {error}")
+        for part in stack.status():
+            say(f"--- {part.name} {part.state} {part.complaint}\n{stack.log_tail(part.name)}")
+        return 3
+    result = chaos.result(differences)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"seed-{seed}.json").write_text(json.dumps(result, indent=1) + "\n")
+    show(result)
+    return {"equal": 0, "NOT equal": 1, "invalid": 2}[result["verdict"]]
+
+
+def main(env: Mapping[str, str]) -> int:
+    logging.basicConfig(level=logging.CRITICAL)
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        seed, rate = number(env, "SEED", "1"), number(env, "RATE", "200")
+        minutes = number(env, "MINUTES", "0")
+        faults = number(env, "FAULTS", str(2 * len(COMPONENTS) + 4))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    end_stack_of_a_killed_run()
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    stack = Stack.on_free_ports(DIRECTORY)
+    deduplicate = env.get("DEDUPLICATE_ORDERS") == "true"
+    try:
+        return run(stack, seed, faults, minutes, rate, deduplicate)
+    except StackError as error:
+        print(error, file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    finally:
+        if stack.is_up():
+            stack.down()
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))
