@@ -38,6 +38,7 @@ MAX_CONSECUTIVE_INVALID = 1000
 FIRST_RETRY_SEC = 0.5
 LAST_RETRY_SEC = 10.0
 REPORT_INTERVAL_SEC = 10.0
+STUCK_REPORTS = 3
 WAIT_INTERVAL_SEC = 5.0
 IDLE_POLL_SEC = 1.0
 KAFKA_TIMEOUT_MS = 3000
@@ -46,6 +47,10 @@ LAG_TIMEOUT_MS = 1000
 
 class TooManyInvalid(Exception):
     """So many records in a row were skipped that the code must be wrong, not the data."""
+
+
+class Stuck(Exception):
+    """There are records, and Kafka's client does not bring them; a new one will."""
 
 
 class Loader:
@@ -65,13 +70,14 @@ class Loader:
         self.flush_at = math.inf  # while there is nothing to store or to commit
         self.retry_sec = 0.0  # more than 0 while ClickHouse does not acknowledge the batch
         self.invalid_in_a_row = self.refused_in_a_row = 0
-        self.stored = self.inserts = self.skipped = 0  # since the last report
+        self.polled = self.stored = self.inserts = self.skipped = 0  # since the last report
+        self.idle_reports = 0
         self.last_window: datetime | None = None
         self.report_at = clock() + WAIT_INTERVAL_SEC
         self.healthy_at = -math.inf
 
     def run(self, stop: Event) -> None:
-        """Work until `stop` is set, then flush once. Raises TooManyInvalid."""
+        """Work until `stop` is set, then flush once. Raises TooManyInvalid or Stuck."""
         while not stop.is_set():
             self.step()
         if self.retry_sec:
@@ -103,6 +109,7 @@ class Loader:
         if polled and not self.rows:
             self.flush_at = min(self.flush_at, self.clock() + self.config.flush_interval_sec)
         for record in chain.from_iterable(polled.values()):
+            self.polled += 1
             self.add(record)
 
     def add(self, record: ConsumerRecord) -> None:
@@ -179,7 +186,7 @@ class Loader:
             self.healthy_at = self.clock()
 
     def report(self) -> None:
-        """Every now and then one line: what was done, or what is waited for."""
+        """Every now and then one line: what was done, or what is waited for. Raises Stuck."""
         if self.clock() < self.report_at:
             return
         lag = self.lag()
@@ -191,7 +198,12 @@ class Loader:
         if self.stored or self.skipped or lag:
             message = "stored %d rows in %d inserts, skipped %d records, lag %d, last window %s"
             logger.info(message, self.stored, self.inserts, self.skipped, lag, self.last_window)
-        self.stored = self.inserts = self.skipped = 0
+        self.idle_reports = self.idle_reports + 1 if lag and not self.polled else 0
+        if self.idle_reports >= STUCK_REPORTS:
+            raise Stuck(
+                f"lag {lag}, but nothing polled in {self.idle_reports} reports: starting over"
+            )
+        self.polled = self.stored = self.inserts = self.skipped = 0
         self.report_at = self.clock() + REPORT_INTERVAL_SEC
 
     def lag(self) -> int | None:
@@ -263,7 +275,7 @@ def main() -> int:
     kafka, clickhouse = connect_kafka(config), connect_clickhouse(config)
     try:
         Loader(kafka, clickhouse, config).run(stop)
-    except TooManyInvalid as error:
+    except (TooManyInvalid, Stuck) as error:
         logger.error("%s", error)
         return 1
     finally:

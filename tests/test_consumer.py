@@ -25,7 +25,16 @@ from kafka.structs import TopicPartition
 
 import consumer
 import table
-from consumer import Config, ConfigError, InvalidMessage, Loader, Row, TooManyInvalid, parse
+from consumer import (
+    Config,
+    ConfigError,
+    InvalidMessage,
+    Loader,
+    Row,
+    Stuck,
+    TooManyInvalid,
+    parse,
+)
 from message import datetime_from_text
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -918,6 +927,38 @@ def test_the_lag_is_what_is_not_polled_yet(caplog: pytest.LogCaptureFixture) -> 
     assert lines(caplog, logging.INFO) == [
         f"stored 2 rows in 1 inserts, skipped 0 records, lag 9, last window {row(1).window_start}"
     ]
+
+
+def test_a_consumer_that_gets_nothing_though_there_are_records_gives_up() -> None:
+    setup = Setup()
+    setup.kafka.paused_partitions.add(P0)  # stands for a fetcher that has lost its partition
+    setup.broker.send(message())
+    with pytest.raises(Stuck, match="lag 1, but nothing polled"):
+        setup.step_for(60)
+    assert 20 <= setup.clock.now < 40
+
+
+def test_a_backlog_that_shrinks_or_waits_for_others_is_not_stuck() -> None:
+    setup = Setup(max_batch_rows=1)
+    setup.broker.send(*(message(minute) for minute in range(12)))
+    for _ in range(4):
+        setup.step()
+        setup.clock.now += 10  # as if each insert took that long
+    setup.clickhouse.error = away()
+    setup.step_for(120)
+    setup.clickhouse.error = None
+    setup.step_for(1)
+    setup.kafka.is_away = True
+    setup.step_for(120)
+    setup.kafka.is_away = False
+    for _ in range(4):  # now and then nothing comes in time, though there is something
+        setup.kafka.paused_partitions.add(P0)
+        setup.step_for(20)
+        setup.kafka.paused_partitions.clear()
+        setup.step()
+        setup.clock.now += 10
+    setup.step_for(60)
+    assert len(setup.clickhouse.table) == 12
 
 
 def test_the_health_file_is_touched_at_most_once_a_second(tmp_path: Path) -> None:
