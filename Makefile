@@ -31,7 +31,7 @@ up: ## Start the pipeline in Docker
 	@$(COMPOSE) up --build -d
 
 down: ## Stop the pipeline in Docker; its data stays
-	@$(COMPOSE) down
+	@$(COMPOSE) --profile producer down
 
 logs: ## Follow the logs of the pipeline in Docker
 	@$(COMPOSE) logs --follow --tail=20

@@ -1,7 +1,9 @@
-"""Builders of raw records, and a corpus of records at the edge of every rule."""
+"""Builders of raw records, a corpus of records at the edge of every rule, and a strategy for more."""
 
 import json
 from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
 
 ARRIVAL = datetime(2026, 11, 1, 12, 30, 15, 250_000, tzinfo=UTC)
 """The Kafka timestamp of the records below."""
@@ -125,3 +127,59 @@ LIMITS = [
 LIMITS.append(transaction() + b"[" * 2000)
 
 CORPUS = [transaction(), *NOT_OBJECTS, *OBJECTS, *IDS, *AMOUNTS, *PAYMENTS, *TIMES, *LIMITS]
+
+JSON_VALUE = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**6), 10**6)
+    | st.decimals(-1000, 1000, places=3).map(float)
+    | st.text(max_size=5),
+    lambda children: (
+        st.lists(children, max_size=2) | st.dictionaries(st.text(max_size=3), children, max_size=2)
+    ),
+    max_leaves=4,
+)
+CENTS = st.integers(0, 10**15 - 1).map(lambda cents: f"{cents // 100}.{cents % 100:02}")
+TIME_TEXT = st.builds(
+    lambda moment, offset, form: form.format(
+        moment.isoformat(),
+        f"{'+' if offset >= 0 else '-'}{abs(offset) // 60:02}:{abs(offset) % 60:02}",
+    ),
+    st.datetimes(datetime(2026, 11, 1, 11), datetime(2026, 11, 1, 14)),
+    st.integers(-1100, 1100),
+    st.sampled_from(["{0}{1}", "{0}Z", "{0}", "{1}{0}"]),
+)
+RECORD = st.fixed_dictionaries(
+    {},
+    optional={
+        "order_id": st.uuids().map(str) | JSON_VALUE,
+        "product_id": st.from_regex(r"P[0-9]{4}", fullmatch=True) | JSON_VALUE,
+        "total_amount": CENTS.map(float) | CENTS | JSON_VALUE,
+        "payment_type": st.sampled_from(
+            ["credit_card", "debit_card", "paypal", "bank_transfer", "cash_on_delivery"]
+        )
+        | JSON_VALUE,
+        "transaction_time": TIME_TEXT | JSON_VALUE,
+        "extra": JSON_VALUE,
+    },
+).map(lambda fields: {**VALID, **fields})
+
+
+@st.composite
+def broken_bytes(draw: st.DrawFn) -> bytes:
+    """A record with a few bytes put in, taken out or changed."""
+    value = bytearray(json.dumps(draw(RECORD)).encode())
+    for _ in range(draw(st.integers(0, 3))):
+        place = draw(st.integers(0, len(value)))
+        value[place : place + draw(st.integers(0, 2))] = draw(st.binary(max_size=2))
+    return bytes(value)
+
+
+RECORDS = RECORD.map(json.dumps).map(str.encode) | broken_bytes()
+"""Any record that is nearly right."""
+
+
+def moved_to(moment: datetime, value: bytes | None) -> bytes | None:
+    """A record about ARRIVAL, as one about another minute."""
+    written, wanted = (f"{each:%Y-%m-%dT%H:%M}".encode() for each in (ARRIVAL, moment))
+    return value and value.replace(written, wanted)

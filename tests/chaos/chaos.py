@@ -35,7 +35,7 @@ from kafka.errors import KafkaError
 import oracle
 from faults import COMPONENTS, SERVICE, Fault, processes, schedule, wait_for
 from freshness import Freshness
-from records import ARRIVAL, CORPUS, transaction
+from records import CORPUS, moved_to, transaction
 from stack import PROJECT, VENV, ConfigError, Stack, StackError
 
 RESULTS = PROJECT / ".local" / "chaos"
@@ -135,9 +135,7 @@ class Noise:
         now = datetime.now(UTC)
         kind = self.rng.choice(("strange", "late", "good", "repeat"))
         if kind == "strange":
-            written, today = (f"{moment:%Y-%m-%dT%H:%M}".encode() for moment in (ARRIVAL, now))
-            value = self.rng.choice(CORPUS)
-            return value and value.replace(written, today)
+            return moved_to(now, self.rng.choice(CORPUS))
         if kind == "repeat" and self.sent:
             return self.rng.choice(self.sent[-100:])
         event_time = now - 2 * WATERMARK if kind == "late" else now

@@ -11,10 +11,10 @@ from compose import BUILD_SEC, Compose
 def compose() -> Iterator[Compose]:
     """The whole stack, built, started and healthy; removed at the end with its volumes."""
     compose = Compose()
-    compose("down", "--volumes", "--remove-orphans")
+    compose("--profile", "producer", "down", "--volumes", "--remove-orphans")
     try:
         compose("up", "--build", "-d", timeout_sec=BUILD_SEC)
         compose.wait_until_healthy()
         yield compose
     finally:
-        compose("down", "--volumes", "--remove-orphans")
+        compose("--profile", "producer", "down", "--volumes", "--remove-orphans")

@@ -138,4 +138,4 @@ def test_nothing_is_downloaded_when_a_container_starts(compose: Compose) -> None
     eventually(lambda: offline.stored_orders() > 100, "a producer in a container fills the table")
     offline("stop", "producer")
     assert "all equal" in offline.verify()
-    offline("down", "--volumes")
+    offline("--profile", "producer", "down", "--volumes")

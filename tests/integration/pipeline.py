@@ -16,6 +16,7 @@ from stack import PROJECT, VENV, Stack
 
 PYTHON = VENV / "bin" / "python"
 DEADLINE_SEC = 120
+GROUP = "clickhouse-consumer"
 
 
 def eventually(
@@ -62,16 +63,25 @@ class Pipeline:
             for future in [producer.send(topic, value, key=b"k") for value in values]:
                 future.get(timeout=30)
 
-    def verify(self, **settings: str) -> str:
+    def verify(self) -> str:
         """The verdict of the oracle, which must be that all is equal."""
-        result = subprocess.run(
-            [PYTHON, PROJECT / "tests" / "oracle.py", "--timeout", str(DEADLINE_SEC)],
-            env=self.environment(**settings),
+        result = self.oracle(DEADLINE_SEC)
+        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+        return result.stdout.splitlines()[-1]
+
+    def differences(self) -> str:
+        """What the oracle finds wrong, which must be something that does not go away."""
+        result = self.oracle(timeout_sec=15)
+        assert result.returncode == 1, result.stdout[-3000:] + result.stderr[-3000:]
+        return result.stdout
+
+    def oracle(self, timeout_sec: int) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [PYTHON, PROJECT / "tests" / "oracle.py", "--timeout", str(timeout_sec)],
+            env=self.environment(),
             capture_output=True,
             text=True,
         )
-        assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-        return result.stdout.splitlines()[-1]
 
     @property
     def bootstrap_servers(self) -> str:
@@ -124,3 +134,13 @@ class Pipeline:
 
             eventually(poll, f"{messages} messages on {topic}")
         return [json.loads(value) for value in values]
+
+
+def committed_lag(pipeline: Pipeline) -> int:
+    """Records on transactions_agg whose offsets the consumer group has not committed."""
+    with KafkaConsumer(
+        bootstrap_servers=pipeline.bootstrap_servers, group_id=GROUP, enable_auto_commit=False
+    ) as consumer:
+        partitions = [TopicPartition("transactions_agg", number) for number in range(3)]
+        ends = consumer.end_offsets(partitions)
+        return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)

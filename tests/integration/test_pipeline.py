@@ -11,26 +11,16 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from clickhouse_driver.errors import ServerException
-from kafka import KafkaConsumer, TopicPartition
+from hypothesis import Phase, given, settings
 
-from pipeline import PYTHON, Pipeline, eventually, now
-from records import ARRIVAL, CORPUS, transaction
+import oracle
+from pipeline import GROUP, PYTHON, Pipeline, committed_lag, eventually, now
+from records import CORPUS, RECORDS, moved_to, transaction
 from stack import PROJECT
-
-GROUP = "clickhouse-consumer"
-
-
-def committed_lag(pipeline: Pipeline) -> int:
-    """Records on transactions_agg whose offsets the consumer group has not committed."""
-    with KafkaConsumer(
-        bootstrap_servers=pipeline.bootstrap_servers, group_id=GROUP, enable_auto_commit=False
-    ) as consumer:
-        partitions = [TopicPartition("transactions_agg", number) for number in range(3)]
-        ends = consumer.end_offsets(partitions)
-        return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)
 
 
 def job_counts(pipeline: Pipeline) -> dict[str, int]:
@@ -102,16 +92,42 @@ def test_the_consumer_account_may_only_read_and_insert(pipeline: Pipeline, state
     assert refused.value.code == 497  # ACCESS_DENIED
 
 
-def test_strange_records_are_rejected_and_the_rest_goes_on(pipeline: Pipeline) -> None:
-    today = now()[:16].encode()  # where the corpus has its moment
-    written = ARRIVAL.isoformat()[:16].encode()
-    shifted = [value and value.replace(written, today) for value in CORPUS]
-    before = oracle_counts(pipeline.verify())
-    pipeline.send("transactions_raw", shifted)
-    pipeline.produce(500, INVALID_SHARE=0)
-    after = oracle_counts(pipeline.verify())
-    assert after[0] >= before[0] + 500 + 20
-    assert after[1] >= before[1] + 100
+def generated_records(number: int) -> list[bytes]:
+    values: list[bytes] = []
+
+    @settings(max_examples=number, database=None, phases=[Phase.generate], deadline=None)
+    @given(RECORDS)
+    def collect(value: bytes) -> None:
+        values.append(value)
+
+    collect()
+    return values
+
+
+def test_ten_thousand_bad_records_are_all_accounted_for_by_reason(pipeline: Pipeline) -> None:
+    eventually(lambda: committed_lag(pipeline) == 0, "nothing is under way")
+    raw = oracle.RawTopic(pipeline.bootstrap_servers, "transactions_raw")
+    earlier = len(list(raw.read_new()))
+    eventually(lambda: job_counts(pipeline)["records"] >= earlier, "the job logs what was before")
+    logged_before = job_counts(pipeline)
+    huge = [transaction(note="x" * 900_000), b"[" * 900_000, b"\xff" * 900_000]
+    strange = [moved_to(datetime.now(UTC), value) for value in CORPUS + generated_records(13_000)]
+    pipeline.send("transactions_raw", huge + strange)
+    expected = oracle.Expected(timedelta(minutes=10))
+    for value, arrival in raw.read_new():
+        expected.add(value, arrival)
+    assert expected.rejected + expected.verdicts["late"] >= 10_000
+    assert expected.verdicts["valid"] > 20
+    eventually(
+        lambda: job_counts(pipeline)["records"] >= earlier + expected.verdicts.total(),
+        "the job logs every record",
+    )
+    logged = job_counts(pipeline)
+    names = ("records", "valid", *oracle.REASONS, "late")
+    found = {name: logged[name] - logged_before[name] for name in names}
+    wanted = {name: expected.verdicts[name] for name in names}
+    assert found == wanted | {"records": expected.verdicts.total()}
+    pipeline.verify()
 
 
 def test_strange_window_totals_are_reported_and_skipped(pipeline: Pipeline) -> None:
@@ -133,37 +149,6 @@ def test_the_consumer_keeps_its_rows_while_clickhouse_is_away(pipeline: Pipeline
     pipeline.stack.start("clickhouse-server")
     pipeline.verify()
     assert "Traceback" not in pipeline.log(GROUP)
-
-
-CRASH_AFTER_INSERT = """
-import os, signal, sys, consumer
-
-def crash(self):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-consumer.Loader.commit = crash
-sys.exit(consumer.main())
-"""
-
-
-def test_a_consumer_killed_between_insert_and_commit_repeats_without_harm(
-    pipeline: Pipeline,
-) -> None:
-    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
-    pipeline.stack.stop(GROUP)
-    pipeline.produce(2000)
-    doomed = subprocess.run(
-        [PYTHON, "-c", CRASH_AFTER_INSERT],
-        env=pipeline.environment(PYTHONPATH=str(PROJECT / "clickhouse-consumer")),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert doomed.returncode == -signal.SIGKILL, doomed.stderr
-    assert committed_lag(pipeline) > 0
-    pipeline.stack.start(GROUP)
-    pipeline.verify()
-    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
 
 
 def test_a_killed_job_goes_on_from_its_checkpoint(pipeline: Pipeline) -> None:

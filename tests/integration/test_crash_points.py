@@ -1,0 +1,209 @@
+"""Crashes at the very moments that matter, each on real services."""
+
+import re
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline import DEADLINE_SEC, GROUP, PYTHON, Pipeline, committed_lag, eventually
+from stack import PROJECT
+
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def start_patched(
+    pipeline: Pipeline, service: str, patch: str, **settings: str
+) -> "subprocess.Popen[str]":
+    """Run a service file after some of its code was replaced."""
+    folder, module = service.split("/")
+    code = f"import os, signal, sys\nimport {module}\n{patch}\nsys.exit({module}.main())"
+    return subprocess.Popen(
+        [PYTHON, "-c", code],
+        env=pipeline.environment(PYTHONPATH=str(PROJECT / folder), **settings),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def assert_kills_itself(process: "subprocess.Popen[str]") -> None:
+    _, log = process.communicate(timeout=DEADLINE_SEC)
+    assert process.returncode == -signal.SIGKILL, log
+
+
+def consumer_dies(pipeline: Pipeline, patch: str, **settings: str) -> None:
+    """With 2,000 more transactions on their way, run a consumer that kills itself."""
+    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
+    pipeline.stack.stop(GROUP)
+    pipeline.produce(2000)
+    eventually(lambda: committed_lag(pipeline) > 0, "the job has written new totals")
+    assert_kills_itself(start_patched(pipeline, "clickhouse-consumer/consumer", patch, **settings))
+
+
+@pytest.mark.parametrize(
+    ("patch", "is_committed"),
+    [
+        pytest.param(f"consumer.Loader.flush = lambda self: {DIE}", False, id="before-insert"),
+        pytest.param(f"consumer.Loader.commit = lambda self: {DIE}", False, id="before-commit"),
+        pytest.param(
+            f"commit = consumer.Loader.commit\n"
+            f"consumer.Loader.commit = lambda self: (commit(self), {DIE})",
+            True,
+            id="after-commit",
+        ),
+    ],
+)
+def test_a_killed_consumer_neither_loses_nor_doubles(
+    pipeline: Pipeline, patch: str, is_committed: bool
+) -> None:
+    consumer_dies(pipeline, patch)
+    assert (committed_lag(pipeline) == 0) or not is_committed
+    pipeline.stack.start(GROUP)
+    pipeline.verify()
+    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
+
+
+COMMIT_FIRST = f"""
+def commit_first(self):
+    self.commit()
+    {DIE}
+
+consumer.Loader.flush = commit_first
+"""
+AUTO_COMMIT = f"""
+KafkaConsumer = consumer.KafkaConsumer
+consumer.KafkaConsumer = lambda *names, **settings: KafkaConsumer(
+    *names, **{{**settings, "enable_auto_commit": True, "auto_commit_interval_ms": 100}}
+)
+consumer.Loader.flush = lambda self: {DIE}
+"""
+
+
+@pytest.mark.parametrize("patch", [COMMIT_FIRST, AUTO_COMMIT], ids=["commit-first", "auto-commit"])
+def test_the_oracle_sees_what_a_consumer_without_protection_loses(
+    pipeline: Pipeline, patch: str
+) -> None:
+    consumer_dies(pipeline, patch, FLUSH_INTERVAL_SEC="5")
+    assert committed_lag(pipeline) == 0
+    pipeline.stack.start(GROUP)
+    assert re.search(r"(missing|wrong) +\d{4}-", pipeline.differences())
+    # The raw topic still has it all: a job that starts over heals the table.
+    pipeline.stack.stop("spark-job")
+    shutil.rmtree(pipeline.stack.directory / "checkpoint")
+    pipeline.stack.start("spark-job")
+    pipeline.verify()
+
+
+KILL_CLICKHOUSE_MID_INSERT = """
+import clickhouse_driver
+receive = clickhouse_driver.Client.receive_end_of_insert_query
+
+def kill_first(self):
+    clickhouse_driver.Client.receive_end_of_insert_query = receive
+    os.kill({pid}, signal.SIGKILL)
+    return receive(self)
+
+clickhouse_driver.Client.receive_end_of_insert_query = kill_first
+"""
+
+
+def test_an_insert_of_unknown_outcome_is_repeated(pipeline: Pipeline) -> None:
+    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
+    pipeline.stack.stop(GROUP)
+    pipeline.produce(2000)
+    patch = KILL_CLICKHOUSE_MID_INSERT.format(pid=pipeline.stack.pid("clickhouse-server"))
+    survivor = start_patched(pipeline, "clickhouse-consumer/consumer", patch)
+    pipeline.verify()
+    survivor.terminate()
+    _, log = survivor.communicate(timeout=DEADLINE_SEC)
+    assert survivor.returncode == 0, log
+    assert "did not store" in log
+    assert "ClickHouse is back" in log
+
+
+def newest_batch(log: Path) -> int:
+    return max((int(path.name) for path in log.iterdir() if path.name.isdecimal()), default=-1)
+
+
+def stop_job_between_batches(pipeline: Pipeline) -> int:
+    """The number of the last batch, which is complete."""
+    checkpoint = pipeline.stack.directory / "checkpoint"
+    started, committed = checkpoint / "offsets", checkpoint / "commits"
+
+    def is_between() -> bool:
+        if newest_batch(started) != newest_batch(committed):
+            return False
+        pipeline.stack.stop("spark-job")
+        if newest_batch(started) == newest_batch(committed):
+            return True
+        pipeline.stack.start("spark-job")
+        return False
+
+    eventually(is_between, "the job stops between two batches")
+    return newest_batch(committed)
+
+
+def test_a_batch_that_was_written_and_not_committed_is_written_again(pipeline: Pipeline) -> None:
+    pipeline.produce(2000)
+    pipeline.verify()
+    last = stop_job_between_batches(pipeline)
+    commits = pipeline.stack.directory / "checkpoint" / "commits"
+    (commits / str(last)).unlink()
+    (commits / f".{last}.crc").unlink(missing_ok=True)
+    pipeline.stack.start("spark-job")
+    eventually((commits / str(last)).exists, "the batch is committed again")
+    pipeline.produce(500)
+    pipeline.verify()
+
+
+def test_a_damaged_checkpoint_ends_in_one_clear_line_with_a_way_out(pipeline: Pipeline) -> None:
+    pipeline.produce(2000)
+    pipeline.verify()
+    last = stop_job_between_batches(pipeline)
+    checkpoint = pipeline.stack.directory / "checkpoint"
+    for partition in ("0", "1"):
+        state = checkpoint / "state" / "0" / partition / f"{last + 1}.delta"
+        state.write_bytes(state.read_bytes()[:20])
+    pipeline.produce(500)
+    lines_before = len(pipeline.log("spark-job").splitlines())
+    pipeline.stack.start("spark-job")
+
+    def said() -> bool:
+        new_lines = pipeline.log("spark-job").splitlines()[lines_before:]
+        return any("set CHECKPOINT_LOCATION to a new folder" in line for line in new_lines)
+
+    eventually(said, "the job says what is wrong and what to do")
+    pipeline.stack.stop("spark-job")
+    shutil.rmtree(checkpoint)
+    pipeline.stack.start("spark-job")
+    pipeline.verify()
+
+
+DIE_WITH_RECORDS_IN_FLIGHT = f"""
+acknowledged = open(os.environ["ACKNOWLEDGED"], "a", buffering=1)
+count = producer.Delivery.on_acknowledged
+
+def on_acknowledged(self, metadata):
+    count(self, metadata)
+    acknowledged.write(f"{{metadata.partition}} {{metadata.offset}}\\n")
+    if self.acknowledged >= 500 and self.in_flight > 0:
+        {DIE}
+
+producer.Delivery.on_acknowledged = on_acknowledged
+"""
+
+
+def test_a_killed_producer_loses_nothing_that_was_acknowledged(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    before = pipeline.raw_records()
+    listing = tmp_path / "acknowledged"
+    patch = DIE_WITH_RECORDS_IN_FLIGHT
+    settings = {"RATE": "0", "ACKNOWLEDGED": str(listing)}
+    assert_kills_itself(start_patched(pipeline, "producer/producer", patch, **settings))
+    acknowledged = listing.read_text().splitlines()
+    assert len(set(acknowledged)) == len(acknowledged) >= 500
+    assert pipeline.raw_records() - before >= len(acknowledged)
+    pipeline.verify()
