@@ -189,11 +189,19 @@ def watch(query: StreamingQuery, config: Config, stop: Event) -> None:
 def explain(error: StreamingQueryException, config: Config) -> str:
     """One line on why the query ended, and what to do where a person has to act."""
     text = str(error)
+    start_over = (
+        "set CHECKPOINT_LOCATION to a new folder (the job then starts over from the earliest"
+        " offset, and the table stays right)"
+    )
     if re.search(r"\[(STATE_STORE_\w*SCHEMA|STREAMING_STATEFUL_OPERATOR)\w*", text):
         return (
             f"the checkpoint {config.checkpoint_location} was written by another version of this"
-            " query: set CHECKPOINT_LOCATION to a new folder (the job then starts over from the"
-            " earliest offset, and the table stays right)"
+            f" query: {start_over}"
+        )
+    if "[CANNOT_LOAD_STATE_STORE" in text:
+        return (
+            f"the state in the checkpoint {config.checkpoint_location} cannot be read;"
+            f" if it is damaged, {start_over}"
         )
     return "the query failed: " + text.splitlines()[0]
 

@@ -19,6 +19,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as ClickHouseError
 from kafka import KafkaConsumer, TopicPartition
 
 PAYMENT_TYPES = {"credit_card", "debit_card", "paypal", "bank_transfer", "cash_on_delivery"}
@@ -350,7 +351,15 @@ def verify(
     while True:
         for value, arrival in raw.read_new():
             expected.add(value, arrival)
-        rows = fetch_rows(client, table)
+        try:
+            rows = fetch_rows(client, table)
+        except (OSError, EOFError, ClickHouseError) as error:  # restarting, perhaps
+            if time.monotonic() - start > timeout_sec:
+                raise SystemExit(
+                    f"ClickHouse does not answer: {str(error).splitlines()[0]}"
+                ) from None
+            time.sleep(POLL_INTERVAL_SEC)
+            continue
         # Rows can be ahead of the records read: read what has come since, for those.
         for value, arrival in raw.read_new():
             expected.add(value, arrival)

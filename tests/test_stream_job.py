@@ -125,10 +125,16 @@ def test_without_records_there_is_no_summary() -> None:
     assert stream_job.summary([], "raw") is None
 
 
-def test_a_foreign_checkpoint_is_explained_with_the_way_out() -> None:
-    error = StreamingQueryException(
-        "[STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA] Streaming stateful operator..."
-    )
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA] Streaming stateful operator...",
+        "[STREAM_FAILED] Query terminated: [CANNOT_LOAD_STATE_STORE.UNCATEGORIZED] An error...",
+    ],
+    ids=["foreign", "damaged"],
+)
+def test_a_useless_checkpoint_is_explained_with_the_way_out(text: str) -> None:
+    error = StreamingQueryException(text)
     line = stream_job.explain(error, Config(checkpoint_location="/data/checkpoints"))
     assert "/data/checkpoints" in line
     assert "set CHECKPOINT_LOCATION to a new folder" in line

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from clickhouse_driver import Client
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
@@ -87,6 +88,24 @@ class Pipeline:
     def bootstrap_servers(self) -> str:
         return f"localhost:{self.stack.kafka_port}"
 
+    def stop_job_between_batches(self) -> int:
+        """The number of the last batch, which is complete."""
+        checkpoint = self.stack.directory / "checkpoint"
+
+        def is_between() -> bool:
+            return newest_batch(checkpoint / "offsets") == newest_batch(checkpoint / "commits")
+
+        def has_stopped_between() -> bool:
+            if not is_between():
+                return False
+            self.stack.stop("spark-job")
+            if not is_between():
+                self.stack.start("spark-job")
+            return is_between()
+
+        eventually(has_stopped_between, "the job stops between two batches")
+        return newest_batch(checkpoint / "commits")
+
     def client(self) -> Client:
         return Client(
             "localhost", port=self.stack.clickhouse_port, user="consumer", password="MySecret"
@@ -144,3 +163,7 @@ def committed_lag(pipeline: Pipeline) -> int:
         partitions = [TopicPartition("transactions_agg", number) for number in range(3)]
         ends = consumer.end_offsets(partitions)
         return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)
+
+
+def newest_batch(log: Path) -> int:
+    return max((int(path.name) for path in log.iterdir() if path.name.isdecimal()), default=-1)
