@@ -15,7 +15,7 @@ CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --tim
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-compose chaos lint format clean
+.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-compose test-chaos chaos lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
 
 chaos: setup ## Kill and freeze every part, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
 	@PYTHONPATH=tests:local-stack .venv/bin/python tests/chaos/chaos.py
+
+test-chaos: setup ## Run a short chaos that must be green, and one without protection that must be red
+	@PYTHONPATH=tests/chaos .venv/bin/python -m pytest tests/chaos
 
 lint: setup ## Check style and types; changes nothing
 	@.venv/bin/ruff check

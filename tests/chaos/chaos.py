@@ -47,6 +47,7 @@ POLL_SEC = 0.2
 RECOVERY_DEADLINE_SEC = 180
 SETTLE_DEADLINE_SEC = 300
 SAME_ANSWERS = 3
+GIVE_UP_ANSWERS = 30  # wrong ones
 MIN_ORDERS_PER_FAULT = 100
 SLOW_SEC = 1.0
 
@@ -317,7 +318,7 @@ class Chaos:
             answer = (self.lag(), sorted(rows))
             same = same + 1 if answer == last else 0
             last = answer
-            if not differences and answer[0] == 0 and same >= SAME_ANSWERS:
+            if answer[0] == 0 and same >= (GIVE_UP_ANSWERS if differences else SAME_ANSWERS):
                 break
             time.sleep(1)
         return differences

@@ -1,0 +1,68 @@
+"""A short chaos run must be green, and red as soon as the table protects nothing."""
+
+import json
+import os
+import random
+import socket
+import subprocess
+from collections import Counter
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import chaos
+from faults import COMPONENTS, schedule
+from stack import PROJECT, TOOLS, Stack, is_free, wait_for
+
+LIBRARY = TOOLS / "clickhouse" / "libchdb.so"
+LOCAL = PROJECT / "local-stack" / "clickhouse"
+
+
+def test_a_seed_decides_and_every_component_gets_its_share() -> None:
+    faults = list(islice(schedule(random.Random(7)), 48))
+    assert faults == list(islice(schedule(random.Random(7)), 48))
+    assert faults != list(islice(schedule(random.Random(8)), 48))
+    alone = Counter((fault.kind, fault.components) for fault in faults[:24])
+    assert all(alone[kind, (name,)] == 1 for name in COMPONENTS for kind in ("kill", "freeze"))
+    assert {name for fault in faults[:10] for name in fault.components} == set(COMPONENTS)
+
+
+def test_a_short_run_is_green() -> None:
+    assert chaos.main({"SEED": "1", "FAULTS": str(len(COMPONENTS))}) == 0
+    result = json.loads((chaos.RESULTS / "seed-1.json").read_text())
+    assert set(result["hits"]) == set(COMPONENTS)
+
+
+def create_plain_table(stack: Stack) -> None:
+    """Before its first start, so that its own `CREATE TABLE IF NOT EXISTS` finds it there."""
+    sql = (PROJECT / "clickhouse-init" / "init.sql").read_text()
+    plain = sql.replace("ReplacingMergeTree(total_orders)", "MergeTree")
+    assert plain != sql
+    stack.directory.mkdir(parents=True)
+    (stack.directory / "plain.sql").write_text(plain)
+    server = subprocess.Popen(
+        [chaos.PYTHON, LOCAL / "server.py", LIBRARY, LOCAL / "config.xml", "plain.sql"],
+        cwd=stack.directory,
+        env={**os.environ, **stack.environment()},
+    )
+    try:
+        wait_for(lambda: not is_free(stack.clickhouse_http_port), 60, "ClickHouse does not listen")
+        socket.create_connection(("127.0.0.1", stack.clickhouse_http_port)).close()
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def test_without_the_version_of_a_row_the_run_is_red(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = Stack.on_free_ports(tmp_path / "stack")
+    create_plain_table(stack)
+    try:
+        assert chaos.run(stack, seed=1, faults=1, minutes=0, rate=200, deduplicate=False) == 1
+    finally:
+        stack.down()
+    output = capsys.readouterr().out
+    assert "appears 2 times" in output  # what the reader saw
+    assert "duplicate " in output  # and the oracle
