@@ -1,7 +1,9 @@
 """A ClickHouse of the local stack with its live page, and what a person does on that page."""
 
 import json
+import math
 import os
+import random
 import subprocess
 import sys
 import time
@@ -43,17 +45,20 @@ def eventually(
 
 
 def window(minutes_from_now: int, **changes: object) -> Row:
-    """The window of one minute, with sums of its own."""
+    """The window of one minute, with sums of its own: busier at noon, with one best seller."""
     start = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=minutes_from_now)
-    orders = 100 + start.minute
-    average = Decimal(2500 + 7 * (start.minute % 11)) / 100
+    chance = random.Random(start.timestamp())
+    orders = int(
+        5000 - 1500 * math.cos(start.timestamp() / 86400 * math.tau) + chance.gauss(0, 120)
+    )
+    average = Decimal(int(chance.gauss(12000, 300))) / 100
     row = {
         "window_start": start,
         "window_end": start + timedelta(minutes=1),
         "total_sales": orders * average,
         "total_orders": orders,
         "average_order_value": average,
-        "top_product": f"P{start.minute % 4:04}",
+        "top_product": f"P{int(chance.paretovariate(0.9)):04}",
     }
     return {**row, **changes}
 
@@ -186,5 +191,12 @@ def as_shown(row: Row) -> dict[str, str]:
 
 def as_table_row(row: Row) -> list[str]:
     shown = as_shown(row)
-    when = f"{row['window_start']:%Y-%m-%d} {shown['when'].removesuffix(' UTC')}"
-    return [when, shown["sales"], shown["orders"], shown["average"], shown["top"]]
+    start: datetime = row["window_start"]
+    day = "" if start.date() == datetime.now(UTC).date() else f"{start:%Y-%m-%d} "
+    return [
+        day + shown["when"].removesuffix(" UTC"),
+        shown["sales"],
+        shown["orders"],
+        shown["average"],
+        shown["top"],
+    ]
