@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -85,9 +86,9 @@ class ClickHouse:
             )
         eventually(self.answers, "ClickHouse answers")
 
-    def stop(self) -> None:
+    def stop(self, signal_number: int = signal.SIGTERM) -> None:
         if self.process:
-            self.process.terminate()
+            self.process.send_signal(signal_number)
             self.process.wait(DEADLINE_SEC)
             self.process = None
 

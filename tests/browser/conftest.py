@@ -1,6 +1,7 @@
 """A ClickHouse for each test, one browser for all."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def clickhouse(tmp_path: Path) -> Iterator[ClickHouse]:
     clickhouse = ClickHouse(Stack.on_free_ports(tmp_path))
     clickhouse.start()
     yield clickhouse
-    clickhouse.stop()
+    clickhouse.stop(signal.SIGKILL)  # a clean stop waits for the connections of the browser
 
 
 @pytest.fixture
