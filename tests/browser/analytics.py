@@ -151,7 +151,7 @@ class Page:
         return fields
 
     def run(self, script: str, *arguments: object) -> Any:
-        return self.browser.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+        return self.browser.execute_script(script, *arguments)
 
     def shows(self, selector: str, text: str) -> None:
         """Wait until the element's text contains this one."""
