@@ -15,7 +15,7 @@ CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --tim
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-compose test-chaos chaos lint format clean
+.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-browser test-compose test-chaos chaos lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,9 @@ verify: ## Recompute every window from transactions_raw and compare with the tab
 
 test: setup ## Run the tests, on a stack of their own without Docker
 	@.venv/bin/python -m pytest
+
+test-browser: setup ## Run the tests of the live page, in a browser that is installed
+	@.venv/bin/python -m pytest tests/browser
 
 test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
 	@COMPOSE="$(COMPOSE)" .venv/bin/python -m pytest tests/compose

@@ -397,11 +397,13 @@ def table(parts: Sequence[Part]) -> str:
 def next_steps(stack: Stack) -> str:
     moved = stack.kafka_port != Stack.kafka_port
     servers = f"KAFKA_BOOTSTRAP_SERVERS=localhost:{stack.kafka_port} " if moved else ""
-    http = f"http://localhost:{stack.clickhouse_http_port}/?user=consumer&password=MySecret"
+    site = f"http://localhost:{stack.clickhouse_http_port}"
+    http = f"{site}/?user=consumer&password=MySecret"
     query = "SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 5"
     return f"""
 Everything runs. Logs: {stack.directory / "log"}
   send transactions   . .venv/bin/activate && {servers}python producer/producer.py
+  watch the sales     {site}/analytics (user consumer, password MySecret)
   look at a topic     make topics TOPIC=transactions_agg
   query               curl '{http}' --data '{query} FORMAT PrettyCompact'
   stop                make local-down"""

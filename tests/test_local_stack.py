@@ -79,6 +79,18 @@ def test_no_other_clickhouse_user_can_log_in() -> None:
     assert user_of_xml(root, "default").settings == {"max_sessions_for_user": "1"}
 
 
+def test_local_clickhouse_has_the_live_page_of_compose() -> None:
+    compose = (LOCAL_STACK.parent / "docker-compose.yml").read_text()
+    mounts = dict(
+        re.findall(r"- \./(dashboard/\S+):/etc/clickhouse-server/config\.d/(\S+):ro", compose)
+    )
+    links = (LOCAL_STACK / "clickhouse" / "config.d").iterdir()
+
+    local = {str(link.resolve().relative_to(LOCAL_STACK.parent)): link.name for link in links}
+    assert local == mounts
+    assert len(mounts) == 2
+
+
 @pytest.fixture
 def programs() -> dict[str, dict[str, str]]:
     parser = RawConfigParser(inline_comment_prefixes=(" ;",))

@@ -49,6 +49,15 @@ def test_anyone_can_query(compose: Compose) -> None:
     assert len({row[0] for row in rows}) == len(rows)
 
 
+def test_anyone_can_watch_the_live_page(compose: Compose) -> None:
+    page = "http://localhost:8123/analytics"
+    assert "<title>Purchase analytics</title>" in compose.shell(f"curl --silent --fail {page}")
+    user = "--header X-ClickHouse-User:consumer --header X-ClickHouse-Key:MySecret"
+    answer = compose.shell(f"curl --silent --fail {user} '{page}/windows?since=0'")
+    _, _, total, windows = json.loads(answer)
+    assert total == len(windows) >= 1
+
+
 def test_logs_tell_the_settings_and_no_secret(compose: Compose) -> None:
     for service in ("spark-job", "clickhouse-consumer"):
         log = compose("logs", service)
