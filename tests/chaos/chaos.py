@@ -338,8 +338,8 @@ class Chaos:
         """What happened, and the verdict: equal, NOT equal, or invalid."""
         verdicts = self.expected.verdicts
         counted = sum(self.reader.orders.values())
-        wrong = [f"{kind} {start:%Y-%m-%dT%H:%MZ} {text}" for kind, start, text in differences]
-        wrong += self.reader.contradictions
+        wrong = sorted(set(self.reader.contradictions))
+        wrong += [f"{kind} {start:%Y-%m-%dT%H:%MZ} {text}" for kind, start, text in differences]
         if counted != verdicts["valid"]:
             wrong.append(f"{verdicts['valid']} valid records, {counted} counted")
         if self.raw.size() != verdicts.total():
