@@ -12,10 +12,11 @@ MAX ?= 10
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 5000
+BENCH_PATH = tests:tests/integration:local-stack:producer:spark-job:clickhouse-consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-compose chaos lint format clean
+.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-compose chaos bench bench-quick lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -72,6 +73,12 @@ test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
 
 chaos: setup ## Kill and freeze every part, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
 	@PYTHONPATH=tests:local-stack .venv/bin/python tests/chaos/chaos.py
+
+bench: setup ## Measure beside the bare engines, an hour in all: make bench ONLY=producer,consumer
+	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
+
+bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes
+	@QUICK=1 PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 lint: setup ## Check style and types; changes nothing
 	@.venv/bin/ruff check
