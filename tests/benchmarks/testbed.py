@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -128,16 +129,19 @@ class Testbed:
 
 
 def java_below(process: psutil.Process) -> list[psutil.Process]:
-    return [each for each in process.children(recursive=True) if each.name() == "java"]
+    found = []
+    for each in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if each.name() == "java":
+                found.append(each)
+    return found
 
 
 def resident_mb(processes: Iterable[psutil.Process]) -> float:
     total = 0
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
     return total / 2**20
 
 
