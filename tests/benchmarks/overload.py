@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backlog import Topic
-from pipeline import PYTHON
+from pipeline import PYTHON, eventually
 from results import Row
 from running import sending
 from stack import PROJECT
@@ -17,8 +17,8 @@ from testbed import PeakMemory, Testbed
 # On one machine whoever sends takes the job's cores: what the job can take is a setting here.
 TRIGGER_SEC = 1
 PROCESSES = 2
-LONGEST_DRAIN = 5  # times as long as it should take
 CHECK_SEC = 0.5
+READY_SEC = 120
 
 
 def overload(bed: Testbed) -> list[Row]:
@@ -31,7 +31,7 @@ def overload(bed: Testbed) -> list[Row]:
             time.sleep(seconds)
         sent = raw.size() - before
         highest, begun = lag(bed, raw), time.monotonic()
-        wait_until_drained(bed, raw, begun + LONGEST_DRAIN * seconds)
+        wait_until_drained(bed, raw, begun + READY_SEC + 3 * seconds)
         drained_sec = time.monotonic() - begun
     bed.run_all()
     print(bed.pipeline.verify(), flush=True)  # raises if a window is wrong
@@ -49,6 +49,7 @@ def overload(bed: Testbed) -> list[Row]:
 def slow_job(bed: Testbed, per_second: int) -> Iterator[None]:
     """The job goes on from its checkpoint, with so many records a second at most."""
     bed.stack.stop("spark-job")
+    bed.stack.health_file("spark-job").unlink()
     settings = {
         "MAX_OFFSETS_PER_TRIGGER": str(per_second * TRIGGER_SEC),
         "TRIGGER_INTERVAL": f"{TRIGGER_SEC} second",
@@ -61,6 +62,7 @@ def slow_job(bed: Testbed, per_second: int) -> Iterator[None]:
             stderr=log,
         )
     try:
+        eventually(bed.stack.health_file("spark-job").exists, "the job runs", READY_SEC)
         yield
     finally:
         job.terminate()

@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
 
 import psutil
-from clickhouse_driver import Client
 
 import oracle
 from freshness import Freshness
@@ -66,10 +66,11 @@ def fresh(bed: Testbed) -> list[Row]:
     for rate in bed.sizes.fresh_rates:
         phases.append(datetime.now(UTC))
         ask(bed, rate, bed.sizes.fresh_sec, answers)
+    poll(bed, time.monotonic() + REST_SEC, answers)
+    phases.append(datetime.now(UTC))
     delays = delays_sec(bed, answers)
     rows = []
-    for rate, begun in zip(bed.sizes.fresh_rates, phases, strict=True):
-        end = begun + timedelta(seconds=bed.sizes.fresh_sec + REST_SEC)
+    for rate, (begun, end) in zip(bed.sizes.fresh_rates, pairwise(phases), strict=True):
         cuts = quantiles((delay for when, delay in delays if begun <= when < end), n=100)
         rows.append(Row(f"{rate}/s, p50", [cuts[49]], "s", wanted="<= 0.9"))
         rows.append(Row(f"{rate}/s, p99", [cuts[98]], "s", wanted="<= 2"))
@@ -78,20 +79,18 @@ def fresh(bed: Testbed) -> list[Row]:
 
 def ask(bed: Testbed, rate: float, seconds: float, answers: list[Answer]) -> None:
     """Send for so long and keep what the table answers meanwhile, each time it has changed."""
-    client = bed.pipeline.client()
     with sending(bed, rate):
-        end = time.monotonic() + seconds
-        poll(client, end, answers)
-    poll(client, time.monotonic() + REST_SEC, answers)
-    client.disconnect()
+        poll(bed, time.monotonic() + seconds, answers)
 
 
-def poll(client: Client, end: float, answers: list[Answer]) -> None:
+def poll(bed: Testbed, end: float, answers: list[Answer]) -> None:
+    client = bed.pipeline.client()
     while time.monotonic() < end:
         rows = sorted(oracle.fetch_rows(client, "aggregated_analytics"))
         if not answers or rows != answers[-1][1]:
             answers.append((datetime.now(UTC), rows))
         time.sleep(POLL_SEC)
+    client.disconnect()
 
 
 def delays_sec(bed: Testbed, answers: Iterable[Answer]) -> list[tuple[datetime, float]]:
@@ -128,8 +127,9 @@ def footprint(bed: Testbed) -> list[Row]:
     for name, (size, files) in after.items():
         a_day = DAY_SEC / half_sec
         grown, more_files = size - before[name][0], files - before[name][1]
-        rows.append(Row(f"{name}, bytes", [grown * a_day / 2**20], "MB a day"))
-        rows.append(Row(f"{name}, files", [more_files * a_day], "a day", note=f"{files} now"))
+        size_now, files_now = f"{size / 2**20:.1f} MB now", f"{files} now"
+        rows.append(Row(f"{name}, bytes", [grown * a_day / 2**20], "MB a day", note=size_now))
+        rows.append(Row(f"{name}, files", [more_files * a_day], "a day", note=files_now))
     rows.append(Row("inserts", [inserts], "a second", wanted="about 1"))
     return rows
 
@@ -147,17 +147,14 @@ def memory_mb(bed: Testbed) -> dict[str, float]:
 
 
 def on_disk(bed: Testbed) -> dict[str, tuple[float, int]]:
-    """Bytes and number of files; of the table what ClickHouse says of its parts."""
+    """Bytes and number of files."""
     places = {
         "checkpoint": "checkpoint",
         "transactions_raw": "kafka/transactions_raw-*",
         "transactions_agg": "kafka/transactions_agg-*",
+        "aggregated_analytics": "clickhouse/data/default/aggregated_analytics",
     }
-    found = {name: used(bed.stack.directory.glob(glob)) for name, glob in places.items()}
-    ((size, files),) = bed.pipeline.query(
-        "SELECT sum(bytes_on_disk), sum(files) FROM system.parts WHERE active"
-    )
-    return {**found, "aggregated_analytics": (float(str(size)), int(str(files)))}
+    return {name: used(bed.stack.directory.glob(glob)) for name, glob in places.items()}
 
 
 def used(folders: Iterable[Path]) -> tuple[float, int]:
