@@ -71,9 +71,9 @@ class Topic:
 
         With `minutes`, their times are spread evenly over so many windows, none of them is late.
         """
-        missing, processes = count - self.size(), os.cpu_count() or 1
+        start, processes = self.size(), os.cpu_count() or 1
+        missing = count - start
         shares = [missing // processes + (n < missing % processes) for n in range(processes)]
-        start = self.size()
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
             jobs = [
                 pool.submit(send_share, self, share, minutes, f"{seed}/{start}/{number}")
