@@ -12,10 +12,11 @@ MAX ?= 10
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 5000
+BENCH_PATH = tests:tests/integration:local-stack:producer:spark-job:clickhouse-consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-browser test-compose test-chaos chaos lint format clean
+.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-browser test-compose test-chaos chaos bench bench-quick lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -78,6 +79,12 @@ chaos: setup ## Kill and freeze every part, prove the numbers: make chaos SEED=1
 
 test-chaos: setup ## Run a short chaos that must be green, and one without protection that must be red
 	@PYTHONPATH=tests/chaos .venv/bin/python -m pytest tests/chaos
+
+bench: setup ## Measure beside the bare engines, an hour in all: make bench ONLY=producer,consumer
+	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
+
+bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes
+	@QUICK=1 PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 lint: setup ## Check style and types; changes nothing
 	@.venv/bin/ruff check

@@ -6,13 +6,14 @@ the records are deliberately bad or late, because everything downstream has to c
 Delivery: acks=all and idempotent, so retries neither lose nor repeat a record. While Kafka is away
 it keeps a bounded number of records, waits, and goes on by itself; SIGTERM and Ctrl-C flush first.
 A kill -9 loses only what Kafka never acknowledged. Exit code: 0 all records acknowledged, 1 some
-not, 2 a setting is wrong.
+not, 2 a setting is wrong. One process fills one core; with PROCESSES=n they share RATE and COUNT.
 """
 
 import argparse
 import gc
 import itertools
 import logging
+import multiprocessing
 import os
 import random
 import re
@@ -59,6 +60,7 @@ SETTINGS: dict[str, tuple[str, Callable[[str], Any], Callable[[Any], object], st
     "SEED": ("", lambda x: int(x) if x else None, lambda _: True, "a whole number, or empty"),
     "INVALID_SHARE": ("0.02", float, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
     "LATE_SHARE": ("0.01", float, lambda x: 0 <= x <= 1, "a number from 0 to 1"),
+    "PROCESSES": ("1", int, lambda x: 1 <= x <= 100, "a whole number from 1 to 100"),
 }
 
 
@@ -76,6 +78,7 @@ class Config:
     seed: int | None
     invalid_share: float
     late_share: float
+    processes: int
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], argv: Sequence[str]) -> "Config":
@@ -365,13 +368,16 @@ def finish(producer: KafkaProducer, delivery: Delivery) -> int:
     return 0 if delivery.acknowledged == delivery.sent else 1
 
 
-def run(config: Config, stop: Stop) -> int:
+def run(config: Config, stop: Stop, number: int = 1) -> int:
+    """Sends and reports; `number` tells the processes of one producer apart."""
     seed = random.randrange(2**32) if config.seed is None else config.seed
     logger.info("starting: %s", replace(config, seed=seed))
     # A record in flight is a dozen objects, none of them in a cycle: collecting garbage after
     # every 700 of those, as Python does by default, costs a tenth of the speed.
     gc.set_threshold(20_000)
-    records = make_records(config, random.Random(seed), make_pools(seed), time.time)
+    # All processes sell from one shop, none makes the orders of another, whatever the seeds.
+    rng = random.Random(seed if number == 1 else f"{seed}/{number}")
+    records = make_records(config, rng, make_pools(seed), time.time)
     producer = new_producer(config)
     delivery = Delivery()
     if wait_for_topic(producer, config, stop):
@@ -384,15 +390,63 @@ def run(config: Config, stop: Stop) -> int:
     return finish(producer, delivery)
 
 
-def main() -> int:
+def shares(config: Config) -> list[Config]:
+    """What each process has to do; never a COUNT of 0, which would be endless."""
+    processes = min(config.processes, config.count or config.processes)
+    seed = random.randrange(2**32) if config.seed is None else config.seed
+    each = replace(config, processes=1, seed=seed, rate=config.rate / processes)
+    count, more = divmod(config.count, processes)
+    return [replace(each, count=count + (number < more)) for number in range(processes)]
+
+
+def run_all(config: Config, stop: Stop) -> int:
+    """One process for each share. If one fails, the others stop, too."""
+    fork = multiprocessing.get_context("fork")  # a child is ready for signals from its start
+    every = shares(config)
+    children = [
+        fork.Process(target=run_share, args=(share, stop, number, len(every)))
+        for number, share in enumerate(every, start=1)
+    ]
+    for child in children:
+        child.start()
+    while any(child.is_alive() for child in children) and not stop.wait(0.1):
+        if any(child.exitcode for child in children):
+            stop.request()
+    for child in children:
+        child.terminate()  # SIGTERM, of which one that has ended takes no notice
+    for child in children:
+        child.join()
+    return 1 if any(child.exitcode for child in children) else 0
+
+
+def run_share(config: Config, stop: Stop, number: int, processes: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent passes it on
+    set_up_logging(f"{number}/{processes}: ")
+    Thread(target=stop_with_parent, args=(stop,), daemon=True).start()
+    sys.exit(run(config, stop, number))
+
+
+def stop_with_parent(stop: Stop) -> None:
+    """A parent that was killed stops nobody."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        stop.request()
+
+
+def set_up_logging(prefix: str = "") -> None:
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(message)s",
+        format=f"%(asctime)s %(levelname)s {prefix}%(message)s",
         datefmt="%Y-%m-%dT%H:%M:%SZ",
         level=logging.INFO,
+        force=bool(prefix),  # over that of the parent
     )
     # kafka-python logs several lines for every try to reconnect; ours say it once in a while.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def main() -> int:
+    set_up_logging()
     try:
         config = Config.from_env(os.environ, sys.argv[1:])
     except ConfigError as error:
@@ -401,7 +455,7 @@ def main() -> int:
     stop = Stop()
     signal.signal(signal.SIGINT, stop.request)
     signal.signal(signal.SIGTERM, stop.request)
-    return run(config, stop)
+    return run_all(config, stop) if config.processes > 1 else run(config, stop)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ repeats updates of a window, never changes them: the judgement of a record depen
 alone, so the fullest update of a window (most orders) is the true one, whatever was repeated.
 """
 
+import json
 import logging
 import os
 import re
@@ -97,11 +98,20 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
     return (
         f"batches={len(observed)} records={total['records']} valid={total['valid']}"
         f" rejected={sum(total[reason] for reason in REASONS)} ({rejected}) late={total[LATE]}"
-        f" last_window={last_window}"
+        f" last_window={last_window} lag={lag(batches[-1])}"
         + (f"; last seen: {', '.join(examples)}" if examples else "")
         # Only if partitions are read further apart in time than STATE_SLACK.
         + (f"; NOT COUNTED: {dropped} groups of valid records behind the state" if dropped else "")
     )
+
+
+def lag(batch: StreamingQueryProgress) -> int:
+    """Records that were in the topic when the batch was planned, and are left to later ones."""
+    latest, end = (
+        sum(sum(partitions.values()) for partitions in json.loads(offsets).values())
+        for offsets in (batch.sources[0].latestOffset, batch.sources[0].endOffset)
+    )
+    return latest - end
 
 
 def session(config: Config) -> SparkSession:

@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import multiprocessing
 import os
 import random
 import re
@@ -17,9 +18,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
-from threading import Timer
+from threading import Thread, Timer
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -531,7 +533,8 @@ def test_run_sends_count_records_then_closes(
     assert code == 0
     assert lines == [
         "starting: Config(kafka_bootstrap_servers='localhost:9092', raw_topic='transactions_raw',"
-        " rate=0.0, count=7, duration_sec=0.0, seed=3, invalid_share=0.02, late_share=0.01)",
+        " rate=0.0, count=7, duration_sec=0.0, seed=3, invalid_share=0.02, late_share=0.01,"
+        " processes=1)",
         "stopped: sent 7, acknowledged 7, failed 0, not acknowledged 0",
     ]
 
@@ -621,6 +624,122 @@ def test_a_wait_without_a_stop_takes_its_time() -> None:
     assert time.monotonic() - began >= 0.02
 
 
+# Several processes
+
+
+def test_processes_share_rate_and_count() -> None:
+    flags = ("--processes", "3", "--rate", "100", "--count", "8", "--seed", "5")
+    each = [(share.rate, share.count, share.seed) for share in producer.shares(config(*flags))]
+    assert each == [(pytest.approx(100 / 3), count, 5) for count in (3, 3, 2)]
+
+
+def test_no_process_is_endless_when_there_are_fewer_records_than_processes() -> None:
+    counts = [share.count for share in producer.shares(config("--processes", "5", "--count", "2"))]
+    assert counts == [1, 1]
+
+
+def test_endless_processes_sell_from_one_shop_although_the_seed_is_drawn() -> None:
+    all_shares = producer.shares(config("--processes", "2", "--rate", "0"))
+    assert [(share.rate, share.count) for share in all_shares] == [(0, 0), (0, 0)]
+    assert all_shares[0].seed is not None
+    assert all_shares[0].seed == all_shares[1].seed
+
+
+def test_no_process_makes_the_orders_of_another(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka = FakeKafka()
+    monkeypatch.setattr(producer, "new_producer", lambda config: kafka)
+    for number in (1, 2, 3):
+        producer.run(config("--count", "20", "--rate", "0", "--seed", "1"), Stop(), number)
+    assert len({key for _, key, _ in kafka.records}) == 60
+    prices = Counter(
+        (record["product_id"], record["price"])
+        for record in (json.loads(v) for _, _, v in kafka.records if v.startswith(b"{"))
+    )
+    assert len({product for product, _ in prices}) == len(prices)  # the same shop
+
+
+class FileKafka(FakeKafka):
+    """Writes a line for each record, as the processes share no memory; slow, so as to be killed."""
+
+    def __init__(self, path: Path, outcome: str = "acknowledged") -> None:
+        super().__init__(outcome)
+        self.path = path
+
+    def send(self, topic: str, value: bytes, key: bytes, partition: int) -> FakeFuture:
+        with self.path.open("a") as file:
+            file.write(f"{os.getpid()} {key.decode()}\n")
+        return super().send(topic, value, key, partition)
+
+    def lines(self) -> list[str]:
+        return self.path.read_text().splitlines() if self.path.exists() else []
+
+
+def wait_for_processes(kafka: FileKafka, number: int) -> set[int]:
+    """The processes that have sent something, as soon as there are so many."""
+    deadline = time.monotonic() + 20
+    while len(pids := {int(line.split()[0]) for line in kafka.lines()}) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return pids
+
+
+def run_all(monkeypatch: pytest.MonkeyPatch, kafka: FileKafka, *flags: str) -> int:
+    monkeypatch.setattr(producer, "new_producer", lambda config: kafka)
+    monkeypatch.setattr(sys, "argv", ["producer.py", "--processes", "2", *flags])
+    return producer.main()
+
+
+def test_all_records_are_sent_by_all_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kafka = FileKafka(tmp_path / "sent")
+    assert run_all(monkeypatch, kafka, "--rate", "0", "--count", "101") == 0
+    pids, keys = zip(*(line.split() for line in kafka.lines()), strict=True)
+    assert sorted(Counter(pids).values()) == [50, 51]
+    assert len(set(keys)) == 101
+
+
+def test_one_process_that_fails_makes_the_exit_code_1(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    kafka = FileKafka(tmp_path / "sent", "failed")
+    assert run_all(monkeypatch, kafka, "--rate", "0", "--count", "2") == 1
+
+
+@pytest.mark.parametrize(
+    ("signal_one", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, 1)]
+)
+def test_all_processes_end_with_one_of_them(
+    signal_one: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The parent when it is asked to stop, a child when it is killed."""
+    kafka = FileKafka(tmp_path / "sent")
+
+    def end_one() -> None:
+        child = min(wait_for_processes(kafka, 2))
+        os.kill(child if signal_one == signal.SIGKILL else os.getpid(), signal_one)
+
+    Thread(target=end_one, daemon=True).start()
+    assert run_all(monkeypatch, kafka, "--rate", "50") == code
+    assert not multiprocessing.active_children()
+
+
+def test_processes_end_when_their_parent_is_killed() -> None:
+    command = [sys.executable, producer.__file__, "--processes", "2"]
+    command += ["--kafka-bootstrap-servers", "localhost:1"]
+    parent = psutil.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while len(children := parent.children()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)  # for the second one to know its parent
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
 # The settings
 
 
@@ -634,6 +753,7 @@ def test_defaults_are_those_of_the_local_stack() -> None:
         seed=None,
         invalid_share=0.02,
         late_share=0.01,
+        processes=1,
     )
 
 
@@ -646,8 +766,9 @@ SETTINGS = {
     "SEED": "42",
     "INVALID_SHARE": "1",
     "LATE_SHARE": "0",
+    "PROCESSES": "4",
 }
-SET = Config("kafka:29092,other:9092", "sales.raw_2-x", 0.5, 10, 1.5, 42, 1.0, 0.0)
+SET = Config("kafka:29092,other:9092", "sales.raw_2-x", 0.5, 10, 1.5, 42, 1.0, 0.0, 4)
 
 
 def flag(name: str) -> str:
@@ -682,6 +803,8 @@ WRONG = [
     ("SEED", "x", "a whole number, or empty"),
     ("INVALID_SHARE", "1.01", "a number from 0 to 1"),
     ("LATE_SHARE", "-0.01", "a number from 0 to 1"),
+    ("PROCESSES", "0", "a whole number from 1 to 100"),
+    ("PROCESSES", "2.0", "a whole number from 1 to 100"),
 ]
 
 

@@ -104,15 +104,21 @@ def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSess
     judged = totals.judge(totals.parse(spark.createDataFrame(rows, schema)), WATERMARK)
     observed = judged.agg(*totals.counts()).first()
     kept, dropped = (SimpleNamespace(numRowsDroppedByWatermark=n) for n in (0, 2))
+    source = SimpleNamespace(
+        latestOffset='{"raw":{"0":50,"1":109}}', endOffset='{"raw":{"0":20,"1":109}}'
+    )
     batch = SimpleNamespace(
-        numInputRows=9, observedMetrics={"judged": observed}, stateOperators=[kept]
+        numInputRows=9,
+        observedMetrics={"judged": observed},
+        stateOperators=[kept],
+        sources=[source],
     )
     behind = SimpleNamespace(**{**vars(batch), "stateOperators": [kept, dropped]})
     idle = SimpleNamespace(numInputRows=0, observedMetrics={"judged": Row()}, stateOperators=[])
     assert stream_job.summary([batch, batch, idle], "raw") == (
         "batches=2 records=18 valid=4"
         " rejected=12 (malformed=2 identity=2 amount=2 payment_type=4 time=2) late=2"
-        " last_window=2026-11-01T12:30Z; last seen:"
+        " last_window=2026-11-01T12:30Z lag=30; last seen:"
         " malformed at raw-1 offset 102, identity at raw-1 offset 103, amount at raw-1 offset 104,"
         " payment_type at raw-1 offset 106, time at raw-1 offset 107, late at raw-1 offset 108"
     )

@@ -1,0 +1,170 @@
+"""The job on a backlog, beside the same cluster reading the same topic and doing nothing else.
+
+Queries run one after the other in a driver like the job's own, on the stack's master and worker.
+The time is what Spark says of the batches: from the start of the first to the end of the last.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming.query import StreamingQuery
+
+import stream_job
+from backlog import Topic, in_fresh_process
+from results import Row
+from testbed import PeakMemory, Testbed
+
+MARGIN_MIN = 20  # between the oldest record and the watermark
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One query to run on a topic until nothing is left; `settings` are the job's."""
+
+    topic: Topic
+    is_bare: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+class Drained(NamedTuple):
+    records: int
+    seconds: float
+    state_rows: int
+    state_mb: float
+
+    @property
+    def per_second(self) -> float:
+        return self.records / self.seconds
+
+
+def backlog(bed: Testbed) -> list[Row]:
+    """The job with and without de-duplication, in turns with Kafka -> noop, one session for all."""
+    bed.run_engines_only()
+    topic = bed.new_topic()
+    topic.fill_up_to(bed.sizes.job_records)
+    plans = [
+        Plan(topic, is_bare=True),
+        Plan(topic),
+        Plan(topic, settings={"DEDUPLICATE_ORDERS": "true"}),
+    ]
+    found = drain(bed, plans * bed.sizes.runs, warm_up=plans[1])
+    topic.delete()
+    bare, job, once = ([each.per_second for each in found[n::3]] for n in range(3))
+    return [
+        Row("job", job, "records/s", bare, ">= 0.60"),
+        Row("job, DEDUPLICATE_ORDERS=true", once, "records/s", bare, ">= 0.28"),
+    ]
+
+
+def growth(bed: Testbed) -> list[Row]:
+    """More and more work, each time with new processes."""
+    bed.run_engines_only()
+    topic, first = bed.new_topic(), bed.new_topic()
+    first.fill_up_to(bed.sizes.growth[0] // 10)
+    rows, smallest = list[Row](), list[float]()
+    for count in bed.sizes.growth:
+        topic.fill_up_to(count)
+        runs, peaks = list[Drained](), list[PeakMemory]()
+        for _ in range(bed.sizes.runs):
+            with PeakMemory(bed) as peak:
+                runs += drain(bed, [Plan(topic)], warm_up=Plan(first))
+            peaks.append(peak)
+        speeds = [run.per_second for run in runs]
+        smallest = smallest or speeds
+        what = f"{count:,} records"
+        rows += [
+            Row(what, speeds, "records/s", smallest, "0.9 to 1.1 of the first"),
+            Row(f"{what}, driver", [peak.driver_mb for peak in peaks], "MB", wanted="flat"),
+            Row(f"{what}, executor", [peak.executor_mb for peak in peaks], "MB", wanted="flat"),
+            Row(f"{what}, state", [run.state_rows for run in runs], "windows", wanted="bounded"),
+        ]
+    topic.delete()
+    first.delete()
+    return rows
+
+
+def windows(bed: Testbed) -> list[Row]:
+    """The same number of records in more and more windows, all open."""
+    bed.run_engines_only()
+    topics = [bed.new_topic() for _ in bed.sizes.windows]
+    for topic, minutes in zip(topics, bed.sizes.windows, strict=True):
+        topic.fill_up_to(bed.sizes.windows_records, minutes)
+    plans = [
+        Plan(topic, settings={"WATERMARK": f"{minutes + MARGIN_MIN} minutes"})
+        for topic, minutes in zip(topics, bed.sizes.windows, strict=True)
+    ]
+    found = drain(bed, plans * bed.sizes.runs, warm_up=plans[0])
+    rows = []
+    fewest = [run.per_second for run in found[:: len(plans)]]
+    for number, (topic, minutes) in enumerate(zip(topics, bed.sizes.windows, strict=True)):
+        runs = found[number :: len(plans)]
+        topic.delete()
+        speeds = [run.per_second for run in runs]
+        rows += [
+            Row(f"{minutes} windows", speeds, "records/s", fewest, "ratio to the first"),
+            Row(f"{minutes} windows, state", [run.state_rows for run in runs], "windows"),
+            Row(f"{minutes} windows, state", [run.state_mb for run in runs], "MB"),
+        ]
+    return rows
+
+
+def drain(bed: Testbed, plans: list[Plan], warm_up: Plan | None = None) -> list[Drained]:
+    """One after the other in one session, whose first query pays for much: `warm_up` is that."""
+    if warm_up:
+        return drain(bed, [warm_up, *plans])[1:]
+    results = bed.new_topic()
+    environment = {**bed.job_environment, "AGG_TOPIC": results.name}
+    checkpoints = [str(bed.new_checkpoint()) for _ in plans]
+    log = str(bed.stack.directory / "log" / "bench-job.log")
+    found: list[Drained] = in_fresh_process(run_plans, environment, plans, checkpoints, log)
+    results.delete()
+    return found
+
+
+def run_plans(
+    environment: Mapping[str, str], plans: Iterable[Plan], checkpoints: Iterable[str], log: str
+) -> list[Drained]:
+    """In a process of its own, made like that of the service spark-job."""
+    with open(log, "ab") as file:
+        os.dup2(file.fileno(), 2)
+    os.environ.update(environment)
+    os.chdir(environment["STACK_DIR"])
+    spark = stream_job.session(stream_job.Config.from_env(environment))
+    found = []
+    for plan, checkpoint in zip(plans, checkpoints, strict=True):
+        changed = {"RAW_TOPIC": plan.topic.name, "CHECKPOINT_LOCATION": checkpoint, **plan.settings}
+        config = stream_job.Config.from_env({**environment, **changed})
+        query = start_bare(spark, config) if plan.is_bare else stream_job.start_query(spark, config)
+        query.processAllAvailable()
+        query.stop()
+        found.append(drained(query))
+    spark.stop()
+    return found
+
+
+def start_bare(spark: SparkSession, config: stream_job.Config) -> StreamingQuery:
+    return (
+        stream_job.read_raw(spark, config)
+        .writeStream.format("noop")
+        .option("checkpointLocation", config.checkpoint_location)
+        .trigger(processingTime=config.trigger_interval)
+        .start()
+    )
+
+
+def drained(query: StreamingQuery) -> Drained:
+    batches = [batch for batch in query.recentProgress if batch.numInputRows > 0]
+    first, last = (datetime.fromisoformat(batches[n].timestamp) for n in (0, -1))
+    end = last + timedelta(milliseconds=batches[-1].durationMs["triggerExecution"])
+    # The last operator holds the windows; that of de-duplication, if any, comes before it.
+    states = [batch.stateOperators[-1] for batch in batches if batch.stateOperators]
+    return Drained(
+        records=sum(batch.numInputRows for batch in batches),
+        seconds=(end - first).total_seconds(),
+        state_rows=max((state.numRowsTotal for state in states), default=0),
+        state_mb=max((state.memoryUsedBytes for state in states), default=0) / 2**20,
+    )
