@@ -16,7 +16,7 @@ BENCH_PATH = tests:tests/integration:local-stack:producer:spark-job:clickhouse-c
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down logs local-up local-status local-down query topics verify test test-browser test-compose test-chaos chaos bench bench-quick lint format clean
+.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-browser test-compose test-chaos chaos bench bench-quick audit lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -24,6 +24,9 @@ help: ## List the targets
 setup: ## Set up what is missing: .venv, Java, Kafka, ClickHouse
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and there is no '$(PYTHON)'; name another one with: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) local-stack/install.py
+
+doctor: ## Say what this machine lacks: ports, Python, Docker, disk, memory
+	@$(PYTHON) local-stack/doctor.py
 
 demo: setup ## See it work: run the whole pipeline for DURATION seconds, prove the numbers, stop
 	@PYTHONPATH=tests .venv/bin/python local-stack/demo.py
@@ -47,8 +50,8 @@ local-down: setup ## Stop the pipeline without Docker; its data stays
 	@.venv/bin/python local-stack/stack.py down
 
 query: ## Ask the running pipeline: make query SQL="SELECT count() FROM aggregated_analytics"
-	@curl --silent --show-error --data-binary "$(SQL)" "http://localhost:$${CLICKHOUSE_HTTP_PORT:-8123}/?default_format=PrettyCompact" \
-		--header "X-ClickHouse-User: consumer" --header "X-ClickHouse-Key: $${CONSUMER_PASSWORD:-MySecret}"
+	@printf 'X-ClickHouse-Key: %s\n' "$${CONSUMER_PASSWORD:-MySecret}" | curl --silent --show-error --header @- --header "X-ClickHouse-User: consumer" \
+		--data-binary "$(SQL)" "http://localhost:$${CLICKHOUSE_HTTP_PORT:-8123}/?default_format=PrettyCompact"
 
 topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 	@if $(IN_DOCKER); then \
@@ -85,6 +88,10 @@ bench: setup ## Measure beside the bare engines, an hour in all: make bench ONLY
 
 bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes
 	@QUICK=1 PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
+
+audit: setup ## Look up known vulnerabilities of the pinned packages (asks PyPI)
+	@.venv/bin/python -m venv .local/audit && .local/audit/bin/pip install --quiet pip-audit==2.10.1
+	@.local/audit/bin/pip-audit --strict --disable-pip --no-deps $(patsubst %,--requirement %/requirements.txt,producer spark-job clickhouse-consumer local-stack tests)
 
 lint: setup ## Check style and types; changes nothing
 	@.venv/bin/ruff check

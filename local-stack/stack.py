@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import string
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
+from doctor import is_free
 from launch import PID_FILES, running_pid
 from probes import complaint
 
@@ -337,16 +337,6 @@ class Stack:
 
 def port_names() -> list[str]:
     return [setting.name for setting in fields(Stack) if setting.name.endswith("_port")]
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def wait_for(condition: Callable[[], bool], deadline_sec: float, otherwise: str) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+import doctor
 import install
 import stack
 from launch import PID_FILES, running_pid
@@ -249,3 +251,22 @@ def test_nothing_is_installed_if_the_disk_is_short(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(install.SetupError, match="about 1000000000 MB of disk are needed"):
         install.set_up([step], workers=1)
+
+
+def test_the_doctor_looks_at_the_ports_of_the_stack() -> None:
+    assert Stack().ports() == doctor.PORTS | doctor.LOCAL_PORTS
+
+
+def test_the_doctor_names_what_is_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        monkeypatch.setenv("KAFKA_PORT", str(server.getsockname()[1]))
+        assert doctor.main() == 1
+        output = capsys.readouterr().out
+    assert (
+        "is in use: stop what listens there (this pipeline, perhaps), or set KAFKA_PORT" in output
+    )
+    assert "would NOT work yet" in output

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 from clickhouse_driver.errors import ServerException
 from hypothesis import Phase, given, settings
@@ -20,7 +21,7 @@ from hypothesis import Phase, given, settings
 import oracle
 from pipeline import GROUP, PYTHON, Pipeline, committed_lag, eventually, now
 from records import CORPUS, RECORDS, moved_to, transaction
-from stack import PROJECT
+from stack import PROJECT, SERVICES
 
 
 def job_counts(pipeline: Pipeline) -> dict[str, int]:
@@ -90,6 +91,14 @@ def test_the_consumer_account_may_only_read_and_insert(pipeline: Pipeline, state
     with pytest.raises(ServerException) as refused:
         pipeline.query(statement)
     assert refused.value.code == 497  # ACCESS_DENIED
+
+
+def test_no_password_in_any_log_or_command_line(pipeline: Pipeline) -> None:
+    family = psutil.Process(pipeline.stack.pid("supervisord")).children(recursive=True)
+    commands = [" ".join(process.cmdline()) for process in family]
+    assert any("consumer.py" in command for command in commands)
+    assert not [command for command in commands if "MySecret" in command]
+    assert not [name for name in SERVICES if "MySecret" in pipeline.log(name)]
 
 
 def generated_records(number: int) -> list[bytes]:
