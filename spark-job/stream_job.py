@@ -105,13 +105,16 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
     )
 
 
-def lag(batch: StreamingQueryProgress) -> int:
+def lag(batch: StreamingQueryProgress) -> int | str:
     """Records that were in the topic when the batch was planned, and are left to later ones."""
+    (source,) = batch.sources
+    if source.latestOffset in (None, "null"):
+        return "unknown"  # a batch that is run again was planned before this start of the job
     latest, end = (
         sum(sum(partitions.values()) for partitions in json.loads(offsets).values())
-        for offsets in (batch.sources[0].latestOffset, batch.sources[0].endOffset)
+        for offsets in (source.latestOffset, source.endOffset)
     )
-    return latest - end
+    return int(latest - end)
 
 
 def session(config: Config) -> SparkSession:

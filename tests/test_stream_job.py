@@ -147,6 +147,12 @@ def test_a_useless_checkpoint_is_explained_with_the_way_out(text: str) -> None:
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("latest", [None, "null"])
+def test_the_lag_of_a_batch_that_is_run_again_is_unknown(latest: str | None) -> None:
+    source = SimpleNamespace(latestOffset=latest, endOffset='{"raw":{"0":20}}')
+    assert stream_job.lag(SimpleNamespace(sources=[source])) == "unknown"
+
+
 def test_settings_come_from_the_environment() -> None:
     assert Config.from_env(
         {
