@@ -116,8 +116,8 @@ class Producer:
 class Noise:
     """Sends what the producer does not: every strange record there is, too late ones, repeats."""
 
-    def __init__(self, stack: Stack, rng: random.Random) -> None:
-        self.rng = rng
+    def __init__(self, stack: Stack, seed: int) -> None:
+        self.rng = random.Random(seed)
         self.kafka = KafkaProducer(
             bootstrap_servers=f"localhost:{stack.kafka_port}",
             delivery_timeout_ms=2**31 - 1,
@@ -209,15 +209,14 @@ class Chaos:
 
     def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:
         self.stack, self.seed = stack, seed
-        rng = random.Random(seed)
-        self.faults = schedule(rng)
+        self.faults = schedule(random.Random(seed))
         self.bootstrap_servers = f"localhost:{stack.kafka_port}"
         self.expected = oracle.Expected(WATERMARK, deduplicate)
         self.freshness = Freshness(self.expected)
         self.raw = oracle.RawTopic(self.bootstrap_servers, "transactions_raw")
         self.reader = Reader(stack, self.freshness)
         self.producer = Producer(stack, seed, rate)
-        self.noise = Noise(stack, rng)
+        self.noise = Noise(stack, seed)
         self.done: list[dict[str, Any]] = []
         self.start = time.monotonic()
 
