@@ -107,6 +107,15 @@ class Stack:
         free = (port for port in random.sample(SAFE_PORTS, len(SAFE_PORTS)) if is_free(port))
         return cls(directory.resolve(), **dict(zip(port_names(), free, strict=False)))
 
+    @classmethod
+    def left_in(cls, directory: Path) -> Self | None:
+        """The stack that was last started in a folder, whether it runs or not."""
+        ports = directory / "ports.json"
+        if not ports.exists():
+            return None
+        given = {name.lower(): port for name, port in json.loads(ports.read_text()).items()}
+        return cls(directory, **given)
+
     def ports(self) -> dict[str, int]:
         """Variable -> port."""
         return {name.upper(): getattr(self, name) for name in port_names()}

@@ -7,7 +7,6 @@ Writes .local/bench/results.json, and at full size tests/benchmarks/results.json
 tests/benchmarks/README.md. Exits 0, 1 if a part could not be measured, 2 if a setting is wrong.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -68,14 +67,6 @@ def publish(parts: list[str]) -> None:
     published.write_into(HERE / "README.md")
 
 
-def end_stack_of_a_killed_run() -> None:
-    directory = RESULTS / "stack"
-    ports = directory / "ports.json"
-    if ports.exists():
-        given = {name.lower(): port for name, port in json.loads(ports.read_text()).items()}
-        Stack(directory, **given).down(say=lambda _: None)
-
-
 def say(line: str) -> None:
     print(line, flush=True)
 
@@ -92,7 +83,8 @@ def main(env: Mapping[str, str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    end_stack_of_a_killed_run()
+    if old := Stack.left_in(RESULTS / "stack"):  # by a run that was killed
+        old.down(say=lambda _: None)
     shutil.rmtree(RESULTS / "stack", ignore_errors=True)
     bed = Testbed(QUICK if env.get("QUICK") == "1" else FULL)
     begun = time.monotonic()

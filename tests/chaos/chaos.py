@@ -23,20 +23,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
 import psutil
-from clickhouse_driver import Client
-from clickhouse_driver.errors import Error as ClickHouseError
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 import oracle
-from faults import COMPONENTS, SERVICE, Fault, processes, schedule, wait_for
+from faults import COMPONENTS, SERVICE, Fault, NotRecovered, processes, schedule, wait_for
 from freshness import Freshness
-from records import CORPUS, moved_to, transaction
+from reader import Reader, answer_times
 from stack import PROJECT, VENV, ConfigError, Stack, StackError
+from traffic import Noise, Producer
 
 RESULTS = PROJECT / ".local" / "chaos"
 DIRECTORY = RESULTS / "stack"
@@ -49,11 +48,6 @@ SETTLE_DEADLINE_SEC = 300
 SAME_ANSWERS = 3
 GIVE_UP_ANSWERS = 30  # wrong ones
 MIN_ORDERS_PER_FAULT = 100
-SLOW_SEC = 1.0
-
-
-class NotRecovered(Exception):
-    """The pipeline did not come back by itself."""
 
 
 class Looper:
@@ -75,133 +69,6 @@ class Looper:
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.thread.join()
-
-
-class Producer:
-    """The producer, started again whenever it has ended; each time with other records."""
-
-    def __init__(self, stack: Stack, seed: int, rate: float) -> None:
-        self.environment = {
-            **os.environ,
-            **stack.environment(),
-            "RATE": str(rate),
-            "INVALID_SHARE": "0.05",
-            "LATE_SHARE": "0.05",
-        }
-        self.seed = seed * 1000
-        self.log = (stack.directory / "log" / "producer.log").open("a")
-        self.process: psutil.Popen | None = None
-
-    def __enter__(self) -> "Producer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Let it flush. Raises NotRecovered if that fails."""
-        if self.process:
-            self.process.terminate()
-            if self.process.wait(timeout=60) != 0:
-                raise NotRecovered("the producer did not deliver what it had")
-
-    def keep_running(self) -> None:
-        if self.process is None or self.process.poll() is not None:
-            self.seed += 1
-            self.process = psutil.Popen(
-                [PYTHON, PROJECT / "producer" / "producer.py", "--seed", str(self.seed)],
-                env=self.environment,
-                stderr=self.log,
-                start_new_session=True,
-            )
-
-
-class Noise:
-    """Sends what the producer does not: every strange record there is, too late ones, repeats."""
-
-    def __init__(self, stack: Stack, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.kafka = KafkaProducer(
-            bootstrap_servers=f"localhost:{stack.kafka_port}",
-            delivery_timeout_ms=2**31 - 1,
-            max_block_ms=500,
-            reconnect_backoff_max_ms=1000,
-        )
-        self.sent: list[bytes] = []
-
-    def __enter__(self) -> "Noise":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kafka.close(timeout=30)
-
-    def value(self) -> bytes | None:
-        now = datetime.now(UTC)
-        kind = self.rng.choice(("strange", "late", "good", "repeat"))
-        if kind == "strange":
-            return moved_to(now, self.rng.choice(CORPUS))
-        if kind == "repeat" and self.sent:
-            return self.rng.choice(self.sent[-100:])
-        event_time = now - 2 * WATERMARK if kind == "late" else now
-        order_id = f"{self.rng.getrandbits(64):x}"
-        value = transaction(order_id=order_id, transaction_time=event_time.isoformat())
-        self.sent.append(value)
-        return value
-
-    def send(self) -> None:
-        key = str(self.rng.random()).encode()
-        with suppress(KafkaError):  # the broker is away; the next one will do
-            self.kafka.send("transactions_raw", self.value(), key=key)
-
-
-class Reader:
-    """Polls the table as any user does, and checks that no answer contradicts an earlier one."""
-
-    def __init__(self, stack: Stack, freshness: Freshness) -> None:
-        self.port = stack.clickhouse_port
-        self.freshness = freshness
-        self.client = self.connect()
-        self.is_down_for_a_reason = False
-        self.counted_until = datetime.min.replace(tzinfo=UTC)
-        self.orders: dict[datetime, int] = {}
-        self.answers_sec: list[float] = []
-        self.contradictions: list[str] = []
-
-    def connect(self) -> Client:
-        return Client(
-            "localhost",
-            port=self.port,
-            user="consumer",
-            password="MySecret",
-            connect_timeout=3,
-            send_receive_timeout=10,
-        )
-
-    def poll(self) -> None:
-        start, expect_answer = time.monotonic(), not self.is_down_for_a_reason
-        try:
-            rows = oracle.fetch_rows(self.client, "aggregated_analytics")
-        except (OSError, EOFError, ClickHouseError):
-            self.client = self.connect()
-            return
-        if expect_answer and not self.is_down_for_a_reason:
-            self.answers_sec.append(time.monotonic() - start)
-        self.check(rows)
-        self.counted_until = max([self.counted_until, *self.freshness.counted(rows)])
-
-    def check(self, rows: Iterable[oracle.Row]) -> None:
-        found = Counter[datetime]()
-        for row in rows:
-            found[row.window_start] += 1
-            before = self.orders.get(row.window_start, 0)
-            if row.total_orders < before:
-                self.contradict(row.window_start, f"fell from {before} to {row.total_orders}")
-            self.orders[row.window_start] = row.total_orders
-        for start, times in found.items():
-            if times > 1:
-                self.contradict(start, f"appears {times} times")
-        for start in self.orders.keys() - found.keys():
-            self.contradict(start, "vanished")
-
-    def contradict(self, window_start: datetime, what: str) -> None:
-        self.contradictions.append(f"{window_start:%Y-%m-%dT%H:%MZ} {what}")
 
 
 class Chaos:
@@ -368,16 +235,6 @@ def resume(process: psutil.Process) -> None:
         process.resume()
 
 
-def answer_times(seconds: list[float]) -> dict[str, float]:
-    cuts = quantiles(seconds, n=100) if len(seconds) > 1 else [0.0] * 99
-    return {
-        "answers": len(seconds),
-        "p99_sec": round(cuts[98], 3),
-        "worst_sec": round(max(seconds, default=0), 3),
-        "slower_than_1_sec": sum(each > SLOW_SEC for each in seconds),
-    }
-
-
 def recovery(done: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Median and worst by kind and component, in seconds after the fault was over."""
     times: dict[str, list[float]] = {}
@@ -418,13 +275,6 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def end_stack_of_a_killed_run() -> None:
-    ports = DIRECTORY / "ports.json"
-    if ports.exists():
-        given = {name.lower(): port for name, port in json.loads(ports.read_text()).items()}
-        Stack(DIRECTORY, **given).down(say=lambda _: None)
-
-
 def run(stack: Stack, seed: int, faults: int, minutes: int, rate: int, deduplicate: bool) -> int:
     stack.up({"DEDUPLICATE_ORDERS": str(deduplicate).lower()}, deadline_sec=240)
     chaos = Chaos(stack, seed, rate, deduplicate)
@@ -433,7 +283,7 @@ def run(stack: Stack, seed: int, faults: int, minutes: int, rate: int, deduplica
     try:
         chaos.run(lambda done: time.monotonic() > end if minutes else done >= faults)
         differences = chaos.settle()
-    except (NotRecovered, TimeoutError, StackError) as error:
+    except (NotRecovered, StackError) as error:
         say(f"NOT recovered: {error}")
         for part in stack.status():
             say(f"--- {part.name} {part.state} {part.complaint}\n{stack.log_tail(part.name)}")
@@ -455,7 +305,8 @@ def main(env: Mapping[str, str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    end_stack_of_a_killed_run()
+    if old := Stack.left_in(DIRECTORY):  # by a run that was killed
+        old.down(say=lambda _: None)
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     stack = Stack.on_free_ports(DIRECTORY)
     deduplicate = env.get("DEDUPLICATE_ORDERS") == "true"

@@ -39,6 +39,10 @@ JOIN_SEC = 8  # the time for a second consumer to get partitions
 START_SEC = 60  # for a process that is about to be started again
 
 
+class NotRecovered(Exception):
+    """The pipeline did not come back by itself."""
+
+
 class Fault(NamedTuple):
     kind: str  # kill, freeze, outage or join
     components: tuple[str, ...]
@@ -83,10 +87,10 @@ def processes(stack: Stack, component: str) -> list[psutil.Process]:
 
 
 def wait_for(find: Callable[[], list[psutil.Process]], what: str) -> list[psutil.Process]:
-    """Raises TimeoutError if there is none within START_SEC."""
+    """Raises NotRecovered if there is none within START_SEC."""
     deadline = time.monotonic() + START_SEC
     while not (found := find()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} is not started again within {START_SEC} s")
+            raise NotRecovered(f"{what} is not started again within {START_SEC} s")
         time.sleep(0.1)
     return found

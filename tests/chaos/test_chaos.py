@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import chaos
+from doctor import is_free
 from faults import COMPONENTS, schedule
-from stack import PROJECT, TOOLS, Stack, is_free, wait_for
+from stack import PROJECT, TOOLS, Stack, wait_for
 
 LIBRARY = TOOLS / "clickhouse" / "libchdb.so"
 LOCAL = PROJECT / "local-stack" / "clickhouse"

@@ -1,0 +1,93 @@
+"""What is sent during a run: the producer's records, and what it does not make."""
+
+import os
+import random
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import psutil
+from kafka import KafkaProducer
+from kafka.errors import KafkaError
+
+from faults import NotRecovered
+from records import CORPUS, moved_to, transaction
+from stack import PROJECT, VENV, Stack
+
+COMMAND = (VENV / "bin" / "python", PROJECT / "producer" / "producer.py")
+TOO_LATE = timedelta(minutes=20)  # twice the watermark
+REPEATABLE = 100  # of the newest good records
+
+
+class Producer:
+    """The producer, started again whenever it has ended; each time with other records."""
+
+    def __init__(self, stack: Stack, seed: int, rate: float) -> None:
+        self.environment = {
+            **os.environ,
+            **stack.environment(),
+            "RATE": str(rate),
+            "INVALID_SHARE": "0.05",
+            "LATE_SHARE": "0.05",
+        }
+        self.seed = seed * 1000
+        self.log = (stack.directory / "log" / "producer.log").open("a")
+        self.process: psutil.Popen | None = None
+
+    def __enter__(self) -> "Producer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let it flush. Raises NotRecovered if that fails."""
+        if self.process:
+            self.process.terminate()
+            if self.process.wait(timeout=60) != 0:
+                raise NotRecovered("the producer did not deliver what it had")
+
+    def keep_running(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            self.seed += 1
+            self.process = psutil.Popen(
+                [*COMMAND, "--seed", str(self.seed)],
+                env=self.environment,
+                stderr=self.log,
+                start_new_session=True,
+            )
+
+
+class Noise:
+    """Sends what the producer does not: every strange record there is, too late ones, repeats."""
+
+    def __init__(self, stack: Stack, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.kafka = KafkaProducer(
+            bootstrap_servers=f"localhost:{stack.kafka_port}",
+            delivery_timeout_ms=2**31 - 1,
+            max_block_ms=500,
+            reconnect_backoff_max_ms=1000,
+        )
+        self.sent: deque[bytes] = deque(maxlen=REPEATABLE)
+
+    def __enter__(self) -> "Noise":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kafka.close(timeout=30)
+
+    def value(self) -> bytes | None:
+        now = datetime.now(UTC)
+        kind = self.rng.choice(("strange", "late", "good", "repeat"))
+        if kind == "strange":
+            return moved_to(now, self.rng.choice(CORPUS))
+        if kind == "repeat" and self.sent:
+            return self.rng.choice(self.sent)
+        event_time = now - TOO_LATE if kind == "late" else now
+        order_id = f"{self.rng.getrandbits(64):x}"
+        value = transaction(order_id=order_id, transaction_time=event_time.isoformat())
+        self.sent.append(value)
+        return value
+
+    def send(self) -> None:
+        key = str(self.rng.random()).encode()
+        with suppress(KafkaError):  # the broker is away; the next one will do
+            self.kafka.send("transactions_raw", self.value(), key=key)
