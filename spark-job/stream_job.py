@@ -23,6 +23,7 @@ from typing import Self
 
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
+from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -239,6 +240,9 @@ def run(config: Config, stop: Event) -> int:
                 return 1
             logger.warning("going on from the checkpoint: %s", reason)
             wait_for_topics(config, stop)
+        except (Py4JError, ConnectionError):
+            logger.error("the driver's Java process has ended; whoever started this job may again")
+            return 1
     spark.stop()
     return 0
 

@@ -3,9 +3,11 @@
 import json
 from datetime import datetime, timedelta
 from decimal import Decimal
+from threading import Event
 from types import SimpleNamespace
 
 import pytest
+from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, Row, SparkSession
 
@@ -145,6 +147,22 @@ def test_a_useless_checkpoint_is_explained_with_the_way_out(text: str) -> None:
     assert "/data/checkpoints" in line
     assert "set CHECKPOINT_LOCATION to a new folder" in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("error", [Py4JError("empty answer"), ConnectionRefusedError()])
+def test_a_driver_whose_java_process_is_gone_ends_with_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def start_query(*_: object) -> None:
+        raise error
+
+    for name in ("session", "stop_on_signals", "wait_for_topics"):
+        monkeypatch.setattr(stream_job, name, lambda *_: None)
+    monkeypatch.setattr(stream_job, "start_query", start_query)
+    assert stream_job.run(Config(), Event()) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "the driver's Java process has ended; whoever started this job may again"
+    ]
 
 
 @pytest.mark.parametrize("latest", [None, "null"])
