@@ -9,6 +9,7 @@ endif
 PYTHON ?= python3
 TOPIC ?= transactions_agg
 MAX ?= 10
+TIMEOUT ?= 60
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 5000
@@ -63,9 +64,9 @@ topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 
 verify: ## Recompute every window from transactions_raw and compare with the table
 	@if $(IN_DOCKER); then \
-		$(COMPOSE) run --rm -T --no-deps --volume "$(CURDIR)/tests/oracle.py:/app/oracle.py:ro" clickhouse-consumer python oracle.py; \
+		$(COMPOSE) run --rm -T --no-deps --volume "$(CURDIR)/tests/oracle.py:/app/oracle.py:ro" clickhouse-consumer python oracle.py --timeout $(TIMEOUT); \
 	else \
-		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python tests/oracle.py; \
+		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python tests/oracle.py --timeout $(TIMEOUT); \
 	fi
 
 test: setup ## Run the tests, on a stack of their own without Docker

@@ -92,7 +92,8 @@ class Compose:
         return result.stderr
 
     def verify(self) -> str:
-        return self.run(["make", "verify", f"COMPOSE={' '.join(self.command)}"], 200)
+        command = ["make", "verify", f"COMPOSE={' '.join(self.command)}", f"TIMEOUT={DEADLINE_SEC}"]
+        return self.run(command, 2 * DEADLINE_SEC)
 
     def stored_orders(self) -> int:
         query = "SELECT sum(total_orders) FROM aggregated_analytics"
