@@ -132,10 +132,8 @@ def test_a_batch_that_was_written_and_not_committed_is_written_again(pipeline: P
     (commits / f".{last}.crc").unlink(missing_ok=True)
     pipeline.stack.start("spark-job")
     eventually((commits / str(last)).exists, "the batch is committed again")
-    eventually(lambda: "lag=unknown" in pipeline.log("spark-job"), "the job reports on it")
     pipeline.produce(500)
     pipeline.verify()
-    assert "Traceback" not in pipeline.log("spark-job")
 
 
 def test_a_damaged_checkpoint_ends_in_one_clear_line_with_a_way_out(pipeline: Pipeline) -> None:
