@@ -39,6 +39,7 @@ FIRST_RETRY_SEC = 0.5
 LAST_RETRY_SEC = 10.0
 REPORT_INTERVAL_SEC = 10.0
 STUCK_REPORTS = 3
+STUCK_WAITS = 12
 WAIT_INTERVAL_SEC = 5.0
 IDLE_POLL_SEC = 1.0
 KAFKA_TIMEOUT_MS = 3000
@@ -71,7 +72,7 @@ class Loader:
         self.retry_sec = 0.0  # more than 0 while ClickHouse does not acknowledge the batch
         self.invalid_in_a_row = self.refused_in_a_row = 0
         self.polled = self.stored = self.inserts = self.skipped = 0  # since the last report
-        self.idle_reports = 0
+        self.idle_reports = self.waits = 0
         self.last_window: datetime | None = None
         self.report_at = clock() + WAIT_INTERVAL_SEC
         self.healthy_at = -math.inf
@@ -194,7 +195,13 @@ class Loader:
             message = "waiting for Kafka at %s to assign partitions of %s"
             logger.warning(message, self.config.kafka_bootstrap_servers, self.config.agg_topic)
             self.report_at = self.clock() + WAIT_INTERVAL_SEC
+            # kafka-python 3.0.12 has been seen to wait for its group for ever after a start
+            # before the broker's. A consumer more than there are partitions starts over in vain.
+            self.waits = 0 if self.kafka.assignment() else self.waits + 1
+            if self.waits >= STUCK_WAITS:
+                raise Stuck("no partitions for a minute: starting over")
             return
+        self.waits = 0
         if self.stored or self.skipped or lag:
             message = "stored %d rows in %d inserts, skipped %d records, lag %d, last window %s"
             logger.info(message, self.stored, self.inserts, self.skipped, lag, self.last_window)

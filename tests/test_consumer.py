@@ -938,6 +938,14 @@ def test_a_consumer_that_gets_nothing_though_there_are_records_gives_up() -> Non
     assert 20 <= setup.clock.now < 40
 
 
+def test_a_consumer_that_its_group_never_lets_in_gives_up() -> None:
+    setup = Setup()
+    setup.kafka.assign([])
+    with pytest.raises(Stuck, match="no partitions for a minute"):
+        setup.step_for(120)
+    assert 50 <= setup.clock.now <= 70
+
+
 def test_a_backlog_that_shrinks_or_waits_for_others_is_not_stuck() -> None:
     setup = Setup(max_batch_rows=1)
     setup.broker.send(*(message(minute) for minute in range(12)))
@@ -1232,7 +1240,7 @@ class Faults(RuleBasedStateMachine):
             if is_stopped:
                 loader.run(stop)
                 raise Killed
-        except Killed:
+        except (Killed, Stuck):  # either way it is started again
             self.loaders[number] = self.started(loader.kafka.assignment())
         for fates in self.fates.values():
             fates.clear()
@@ -1253,8 +1261,11 @@ class Faults(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for _ in range(60):
-            for loader in self.loaders:
-                loader.step()
+            for number, loader in enumerate(self.loaders):
+                try:
+                    loader.step()
+                except Stuck:  # the one without partitions
+                    self.loaders[number] = self.started(loader.kafka.assignment())
         assert self.server.table == self.truth
         ends = {partition: len(values) for partition, values in self.broker.logs.items()}
         assert all(self.broker.committed.get(p, 0) == end for p, end in ends.items())
