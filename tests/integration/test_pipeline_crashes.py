@@ -115,9 +115,12 @@ def test_an_insert_of_unknown_outcome_is_repeated(pipeline: Pipeline) -> None:
     pipeline.produce(2000)
     patch = KILL_CLICKHOUSE_MID_INSERT.format(pid=pipeline.stack.pid("clickhouse-server"))
     survivor = start_patched(pipeline, "clickhouse-consumer/consumer", patch)
-    pipeline.verify()
-    survivor.terminate()
-    _, log = survivor.communicate(timeout=DEADLINE_SEC)
+    try:
+        pipeline.verify()
+        survivor.terminate()
+        _, log = survivor.communicate(timeout=DEADLINE_SEC)
+    finally:
+        survivor.kill()  # if the table was not right
     assert survivor.returncode == 0, log
     assert "did not store" in log
     assert "ClickHouse is back" in log
