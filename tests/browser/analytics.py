@@ -7,9 +7,8 @@ import random
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +21,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from stack import HERE, PROJECT, TOOLS, Stack
+from waiting import eventually
 
 DEADLINE_SEC = 30
 COLUMNS = (
@@ -33,16 +33,6 @@ COLUMNS = (
     "top_product",
 )
 Row = dict[str, Any]
-
-
-def eventually(
-    condition: Callable[[], object], what: str, deadline_sec: float = DEADLINE_SEC
-) -> None:
-    """Poll until the condition holds; fails with `what` when it never does."""
-    deadline = time.monotonic() + deadline_sec
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {deadline_sec} s: {what}"
-        time.sleep(0.1)
 
 
 def window(minutes_from_now: int, **changes: object) -> Row:

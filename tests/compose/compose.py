@@ -4,10 +4,10 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from waiting import eventually
 
 PROJECT = Path(__file__).parent.parent.parent
 SERVICES = (
@@ -101,13 +101,3 @@ class Compose:
 
 
 CLIENT = "clickhouse-client --user consumer --password MySecret"
-
-
-def eventually(
-    condition: Callable[[], object], what: str, deadline_sec: float = DEADLINE_SEC
-) -> None:
-    """Poll until the condition holds; fails with `what` when it never does."""
-    deadline = time.monotonic() + deadline_sec
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {deadline_sec} s: {what}"
-        time.sleep(1)

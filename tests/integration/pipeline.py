@@ -3,8 +3,7 @@
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,20 +13,11 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
 
 from stack import PROJECT, VENV, Stack
+from waiting import eventually
 
 PYTHON = VENV / "bin" / "python"
 DEADLINE_SEC = 120
 GROUP = "clickhouse-consumer"
-
-
-def eventually(
-    condition: Callable[[], object], what: str, deadline_sec: float = DEADLINE_SEC
-) -> None:
-    """Poll until the condition holds; fails with `what` when it never does."""
-    deadline = time.monotonic() + deadline_sec
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {deadline_sec} s: {what}"
-        time.sleep(0.2)
 
 
 def now() -> str:
