@@ -25,7 +25,9 @@ from threading import Event
 from clickhouse_driver import Client
 from kafka import KafkaConsumer
 from kafka.cluster import ClusterMetadata
+from kafka.consumer import group
 from kafka.consumer.fetcher import ConsumerRecord
+from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import KafkaError, RetriableError
 
 from message import InvalidMessage, Row, parse
@@ -39,7 +41,6 @@ FIRST_RETRY_SEC = 0.5
 LAST_RETRY_SEC = 10.0
 REPORT_INTERVAL_SEC = 10.0
 STUCK_REPORTS = 3
-STUCK_WAITS = 12
 WAIT_INTERVAL_SEC = 5.0
 IDLE_POLL_SEC = 1.0
 KAFKA_TIMEOUT_MS = 3000
@@ -72,7 +73,7 @@ class Loader:
         self.retry_sec = 0.0  # more than 0 while ClickHouse does not acknowledge the batch
         self.invalid_in_a_row = self.refused_in_a_row = 0
         self.polled = self.stored = self.inserts = self.skipped = 0  # since the last report
-        self.idle_reports = self.waits = 0
+        self.idle_reports = 0
         self.last_window: datetime | None = None
         self.report_at = clock() + WAIT_INTERVAL_SEC
         self.healthy_at = -math.inf
@@ -195,13 +196,7 @@ class Loader:
             message = "waiting for Kafka at %s to assign partitions of %s"
             logger.warning(message, self.config.kafka_bootstrap_servers, self.config.agg_topic)
             self.report_at = self.clock() + WAIT_INTERVAL_SEC
-            # kafka-python 3.0.12 has been seen to wait for its group for ever after a start
-            # before the broker's. A consumer more than there are partitions starts over in vain.
-            self.waits = 0 if self.kafka.assignment() else self.waits + 1
-            if self.waits >= STUCK_WAITS:
-                raise Stuck("no partitions for a minute: starting over")
             return
-        self.waits = 0
         if self.stored or self.skipped or lag:
             message = "stored %d rows in %d inserts, skipped %d records, lag %d, last window %s"
             logger.info(message, self.stored, self.inserts, self.skipped, lag, self.last_window)
@@ -224,11 +219,28 @@ class Loader:
         return sum(ends.values()) - sum(polled) if partitions else None
 
 
+class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
+    """The group membership of kafka-python 3.0.12, with one mend."""
+
+    def need_rejoin(self) -> bool:
+        """Whether to join the group again: until it is done, not only until it is begun.
+
+        Otherwise a consumer that joins again because its topic has just appeared, and whose poll()
+        returns meanwhile, forgets it and waits without partitions for ever. Java's consumer had
+        the same fault: KAFKA-9815.
+        """
+        is_needed: bool = super().need_rejoin()
+        if is_needed:
+            self.request_rejoin()
+        return is_needed
+
+
 def connect_kafka(config: Config) -> KafkaConsumer:
     """Wait for nothing: a broker or topic that does not exist yet just has no records."""
     # kafka-python 3.0.12 does not hand on its setting of this name. A topic that the consumer had
     # created by asking for it would have one partition only.
     ClusterMetadata.DEFAULT_CONFIG["allow_auto_create_topics"] = False
+    group.ConsumerCoordinator = Coordinator
     return KafkaConsumer(
         config.agg_topic,
         bootstrap_servers=config.kafka_bootstrap_servers.split(","),

@@ -1,4 +1,4 @@
-"""The consumer against fakes of Kafka and ClickHouse; no test waits or opens a connection."""
+"""The consumer against fakes of Kafka and ClickHouse; no test waits or needs a server."""
 
 import json
 import logging
@@ -938,14 +938,6 @@ def test_a_consumer_that_gets_nothing_though_there_are_records_gives_up() -> Non
     assert 20 <= setup.clock.now < 40
 
 
-def test_a_consumer_that_its_group_never_lets_in_gives_up() -> None:
-    setup = Setup()
-    setup.kafka.assign([])
-    with pytest.raises(Stuck, match="no partitions for a minute"):
-        setup.step_for(120)
-    assert 50 <= setup.clock.now <= 70
-
-
 def test_a_backlog_that_shrinks_or_waits_for_others_is_not_stuck() -> None:
     setup = Setup(max_batch_rows=1)
     setup.broker.send(*(message(minute) for minute in range(12)))
@@ -1147,6 +1139,21 @@ def test_the_settings_that_the_promise_rests_on(monkeypatch: pytest.MonkeyPatch)
     assert used["clickhouse"]["send_receive_timeout"] < 60  # far below max.poll.interval.ms
 
 
+def test_a_rejoin_is_wanted_until_it_is_done() -> None:
+    kafka = consumer.connect_kafka(Config(kafka_bootstrap_servers="localhost:1"))
+    try:
+        coordinator = kafka._coordinator
+        coordinator.rejoin_needed = False  # it has joined before there was a partition to assign
+        coordinator._joined_subscription = {TOPIC}
+        coordinator._assignment_snapshot = {TOPIC: set()}
+        coordinator._metadata_snapshot = {TOPIC: {0, 1, 2}}
+        assert coordinator.need_rejoin()
+        coordinator._assignment_snapshot = coordinator._metadata_snapshot  # as a leader's join does
+        assert coordinator.need_rejoin()
+    finally:
+        kafka.close()
+
+
 # Any faults in any order
 
 
@@ -1240,7 +1247,7 @@ class Faults(RuleBasedStateMachine):
             if is_stopped:
                 loader.run(stop)
                 raise Killed
-        except (Killed, Stuck):  # either way it is started again
+        except Killed:
             self.loaders[number] = self.started(loader.kafka.assignment())
         for fates in self.fates.values():
             fates.clear()
@@ -1261,11 +1268,8 @@ class Faults(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for _ in range(60):
-            for number, loader in enumerate(self.loaders):
-                try:
-                    loader.step()
-                except Stuck:  # the one without partitions
-                    self.loaders[number] = self.started(loader.kafka.assignment())
+            for loader in self.loaders:
+                loader.step()
         assert self.server.table == self.truth
         ends = {partition: len(values) for partition, values in self.broker.logs.items()}
         assert all(self.broker.committed.get(p, 0) == end for p, end in ends.items())
