@@ -81,8 +81,8 @@ test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
 chaos: setup ## Kill and freeze every part, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
 	@PYTHONPATH=tests:local-stack .venv/bin/python tests/chaos/chaos.py
 
-test-chaos: setup ## Run a short chaos that must be green, and one without protection that must be red
-	@PYTHONPATH=tests/chaos .venv/bin/python -m pytest tests/chaos
+test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
+	@PYTHONPATH=tests/chaos .venv/bin/python -m pytest tests/chaos tests/integration/crashes
 
 bench: setup ## Measure beside the bare engines, an hour in all: make bench ONLY=producer,consumer
 	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
