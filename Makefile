@@ -14,6 +14,7 @@ SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 5000
 BENCH_PATH = tests:tests/integration:local-stack:producer:spark-job:clickhouse-consumer
+QUICK_PARTS = start,freshness,footprint,overload,producer,pace,job,consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
@@ -88,7 +89,7 @@ bench: setup ## Measure beside the bare engines, an hour in all: make bench ONLY
 	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes
-	@QUICK=1 PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
+	@QUICK=1 ONLY=$(or $(ONLY),$(QUICK_PARTS)) PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 audit: setup ## Look up known vulnerabilities of the pinned packages (asks PyPI)
 	@.venv/bin/python -m venv .local/audit && .local/audit/bin/pip install --quiet pip-audit==2.10.1
