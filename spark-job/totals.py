@@ -20,6 +20,8 @@ STRICT_JSON = {
     "allowSingleQuotes": "false",
     "allowNonNumericNumbers": "false",
 }
+# A product becomes part of a message to transactions_agg, which must not outgrow Kafka's limit.
+MAX_ID_LENGTH = 200
 PAYMENT_TYPES = ("credit_card", "debit_card", "paypal", "bank_transfer", "cash_on_delivery")
 # A JSON number, bare or in quotes, of a sane length: 1e-999999999 would take minutes to round.
 AMOUNT_PATTERN = r"^-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?\z"
@@ -78,7 +80,8 @@ def judge(transactions: DataFrame, watermark: str) -> DataFrame:
 
 def is_id(name: str) -> Column:
     """Any scalar but "": the text of an object, an array or an infinite number starts so."""
-    return holds(F.col(name).rlike(r'^[^{\["]'))
+    is_scalar = F.col(name).rlike(r'^[^{\["]')
+    return holds(is_scalar & (F.length(name) <= MAX_ID_LENGTH))
 
 
 def holds(condition: Column) -> Column:
