@@ -43,8 +43,13 @@ class ConfigError(ValueError):
     """A setting has a value that is not allowed; the text names the variable and what is."""
 
 
-DURATION = (r"[0-9]+ (millisecond|second|minute|hour|day)s?", "a duration such as '10 minutes'")
+TOPIC = (r"[A-Za-z0-9._-]{1,249}", "a name of letters, digits and ._-")
+DURATION = (r"[0-9]{1,6} (millisecond|second|minute|hour|day)s?", "a duration such as '10 minutes'")
 CHECKED = {
+    "kafka_bootstrap_servers": (r"[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*", "host:port[,host:port]"),
+    "raw_topic": TOPIC,
+    "agg_topic": TOPIC,
+    "spark_master": (r"local(\[.+\])?|yarn|(spark|k8s)://.+", "spark://host:port or local[*]"),
     "watermark": DURATION,
     "trigger_interval": DURATION,
     "max_offsets_per_trigger": (r"[1-9][0-9]*", "a whole number above 0"),
@@ -75,7 +80,12 @@ class Config:
         for name, (pattern, allowed) in CHECKED.items():
             if name in given and not re.fullmatch(pattern, given[name]):
                 raise ConfigError(f"{name.upper()} must be {allowed}, not {given[name]!r}")
-        return cls(**given)
+        config = cls(**given)
+        if not Path(config.health_file).parent.is_dir():
+            raise ConfigError(
+                f"HEALTH_FILE must be a file in a folder that exists, not {config.health_file!r}"
+            )
+        return config
 
 
 def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | None:
@@ -186,18 +196,27 @@ def missing_topics(config: Config) -> set[str]:
 
 def watch(query: StreamingQuery, config: Config, stop: Event) -> None:
     """Log summaries until `stop` is set. Raises StreamingQueryException when the query fails."""
-    next_batch, next_summary = 0, time.monotonic() + LOG_INTERVAL_SEC
-    while not (query.awaitTermination(1) or stop.is_set()):
-        if config.health_file:
-            Path(config.health_file).touch()
-        if time.monotonic() < next_summary:
-            continue
-        next_summary += LOG_INTERVAL_SEC
-        batches = [batch for batch in query.recentProgress if batch.batchId >= next_batch]
-        if line := summary(batches, config.raw_topic):
-            logger.info(line)
-            next_batch = batches[-1].batchId + 1
-    query.stop()
+    last_batch, next_summary = -1, time.monotonic() + LOG_INTERVAL_SEC
+    try:
+        while not (query.awaitTermination(1) or stop.is_set()):
+            if config.health_file:
+                Path(config.health_file).touch()
+            if time.monotonic() >= next_summary:
+                next_summary += LOG_INTERVAL_SEC
+                last_batch = report(query, config, last_batch)
+        query.stop()
+    finally:  # no record goes uncounted because the job stops
+        report(query, config, last_batch)
+
+
+def report(query: StreamingQuery, config: Config, last_batch: int) -> int:
+    """Log one line on the batches after `last_batch`, if they read anything; the new last one."""
+    batches = [batch for batch in query.recentProgress if batch.batchId > last_batch]
+    line = summary(batches, config.raw_topic)
+    if line is None:
+        return last_batch
+    logger.info(line)
+    return int(batches[-1].batchId)
 
 
 def explain(error: StreamingQueryException, config: Config) -> str:

@@ -1,6 +1,7 @@
 """The transformations of the job, on small batches; its judgement is in test_judgement.py."""
 
 import json
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Event
@@ -165,6 +166,27 @@ def test_a_driver_whose_java_process_is_gone_ends_with_one_line(
     ]
 
 
+@pytest.mark.parametrize("failure", [None, StreamingQueryException("away")])
+def test_what_was_counted_is_told_when_the_job_stops(
+    failure: Exception | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def wait(_seconds: int) -> bool:
+        if failure:
+            raise failure
+        return True
+
+    query = SimpleNamespace(
+        awaitTermination=wait, stop=lambda: None, recentProgress=[SimpleNamespace(batchId=7)]
+    )
+    monkeypatch.setattr(
+        stream_job, "summary", lambda batches, _: " ".join(f"batch {b.batchId}" for b in batches)
+    )
+    caplog.set_level("INFO")
+    with pytest.raises(StreamingQueryException) if failure else nullcontext():
+        stream_job.watch(query, Config(), Event())
+    assert [record.getMessage() for record in caplog.records] == ["batch 7"]
+
+
 @pytest.mark.parametrize("latest", [None, "null"])
 def test_the_lag_of_a_batch_that_is_run_again_is_unknown(latest: str | None) -> None:
     source = SimpleNamespace(latestOffset=latest, endOffset='{"raw":{"0":20}}')
@@ -198,6 +220,11 @@ def test_settings_come_from_the_environment() -> None:
         ("MAX_OFFSETS_PER_TRIGGER", "0"),
         ("MAX_OFFSETS_PER_TRIGGER", "many"),
         ("DEDUPLICATE_ORDERS", "maybe"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka"),
+        ("RAW_TOPIC", "raw topic"),
+        ("AGG_TOPIC", "a" * 250),
+        ("SPARK_MASTER", "localhost:7077"),
+        ("HEALTH_FILE", "/no/such/folder/healthy"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(variable: str, value: str) -> None:
