@@ -120,6 +120,8 @@ def test_a_wrong_row_is_described_column_by_column() -> None:
 class FakeRaw:
     """A topic whose records arrive in the given portions, one for each time it is read."""
 
+    complete_since = datetime.min.replace(tzinfo=UTC)
+
     def __init__(self, *portions: list[bytes]) -> None:
         self._portions = list(portions)
 
@@ -162,6 +164,19 @@ def test_differences_are_shown_after_the_deadline(capsys: pytest.CaptureFixture[
         "wrong     2026-11-01T12:00Z  total_sales is 5.00, not 10.00, total_orders is 1, not 2\n"
         "NOT equal: 1 differences in 1 windows, 2 transactions, 0 rejected\n"
     )
+
+
+def test_windows_older_than_the_topic_are_left_out_and_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raw = FakeRaw([order("a", "P1", "5", 0)])
+    older = row(NOON - MINUTE)
+    raw.complete_since = NOON - oracle.AHEAD_LIMIT
+    assert verify(raw, FakeTable([older, ONE_ORDER]), timeout_sec=0)
+    assert "left out: 1 windows from before" in capsys.readouterr().out
+    raw = FakeRaw([order("a", "P1", "5", 0)])
+    raw.complete_since = NOON - oracle.AHEAD_LIMIT - MINUTE
+    assert not verify(raw, FakeTable([older, ONE_ORDER]), timeout_sec=0)
 
 
 def test_an_empty_topic_and_an_empty_table_are_not_verified() -> None:
