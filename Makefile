@@ -1,5 +1,5 @@
-# Ports and the password of a .env hold here, too.
--include .env
+# Ports and the password of a .env hold here, too, unless the environment has others.
+$(foreach setting,$(shell sed -n 's/^\([A-Z_]*\)=/\1?=/p' .env 2>/dev/null),$(eval $(setting)))
 export
 
 ifndef COMPOSE
@@ -52,8 +52,7 @@ local-down: setup ## Stop the pipeline without Docker; its data stays
 	@.venv/bin/python local-stack/stack.py down
 
 query: ## Ask the running pipeline: make query SQL="SELECT count() FROM aggregated_analytics"
-	@printf 'X-ClickHouse-Key: %s\n' "$${CONSUMER_PASSWORD:-MySecret}" | curl --silent --show-error --header @- --header "X-ClickHouse-User: consumer" \
-		--data-binary "$(SQL)" "http://localhost:$${CLICKHOUSE_HTTP_PORT:-8123}/?default_format=PrettyCompact"
+	@$(PYTHON) local-stack/query.py "$(SQL)"
 
 topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 	@if $(IN_DOCKER); then \
@@ -65,7 +64,8 @@ topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 
 verify: ## Recompute every window from transactions_raw and compare with the table
 	@if $(IN_DOCKER); then \
-		$(COMPOSE) run --rm -T --no-deps --volume "$(CURDIR)/tests/oracle.py:/app/oracle.py:ro" clickhouse-consumer python oracle.py --timeout $(TIMEOUT); \
+		$(COMPOSE) run --rm -T --no-deps -e WATERMARK="$$WATERMARK" -e DEDUPLICATE_ORDERS="$$DEDUPLICATE_ORDERS" \
+			--volume "$(CURDIR)/tests/oracle.py:/app/oracle.py:ro" clickhouse-consumer python oracle.py --timeout $(TIMEOUT); \
 	else \
 		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python tests/oracle.py --timeout $(TIMEOUT); \
 	fi

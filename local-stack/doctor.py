@@ -79,9 +79,10 @@ def docker() -> Iterator[Check]:
     server = output("docker", "version", "--format", "{{.Server.Version}}")
     advice = "install Docker, start its daemon, and be allowed to use it"
     yield Check(DOCKER, bool(server), f"Docker {server}" if server else "no Docker", advice)
-    compose = output("docker", "compose", "version", "--short")
-    compose = compose or output("docker-compose", "version", "--short")
+    plugin = output("docker", "compose", "version", "--short")
+    compose = plugin or output("docker-compose", "version", "--short")
     found = f"Compose {compose}" if compose else "no Compose"
+    found += ", typed `docker compose`" if plugin else ""
     yield Check(DOCKER, bool(compose), found, "install docker-compose-plugin")
 
 

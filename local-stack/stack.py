@@ -397,14 +397,14 @@ def next_steps(stack: Stack) -> str:
     moved = stack.kafka_port != Stack.kafka_port
     servers = f"KAFKA_BOOTSTRAP_SERVERS=localhost:{stack.kafka_port} " if moved else ""
     site = f"http://localhost:{stack.clickhouse_http_port}"
-    http = f"{site}/?user=consumer&password=MySecret"
-    query = "SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 5"
+    http_port = stack.clickhouse_http_port
+    http = "" if http_port == Stack.clickhouse_http_port else f"CLICKHOUSE_HTTP_PORT={http_port} "
     return f"""
 Everything runs. Logs: {stack.directory / "log"}
   send transactions   . .venv/bin/activate && {servers}python producer/producer.py
   watch the sales     {site}/analytics (user consumer, password MySecret)
   look at a topic     make topics TOPIC=transactions_agg
-  query               curl '{http}' --data '{query} FORMAT PrettyCompact'
+  query               {http}make query
   stop                make local-down"""
 
 
@@ -413,6 +413,8 @@ def run(command: str, stack: Stack) -> int:
         stack.up()
         print(next_steps(stack))
         return 0
+    # As it was started, whatever ports the environment names by now.
+    stack = Stack.left_in(stack.directory) or stack
     if command == "down":
         stack.down()
         return 0

@@ -178,6 +178,16 @@ def test_the_socket_of_a_deep_folder_fits_the_limit_of_the_system() -> None:
     assert deep.socket_path() != Stack(Path("/" + "deep/" * 41)).socket_path()
 
 
+def test_a_stack_is_stopped_with_the_ports_that_it_was_started_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = list[Stack]()
+    monkeypatch.setattr(Stack, "down", lambda self: stopped.append(self))
+    (tmp_path / "ports.json").write_text('{"KAFKA_PORT": 19092}')
+    assert stack.run("down", Stack(tmp_path)) == 0
+    assert stopped == [Stack(tmp_path, kafka_port=19092)]
+
+
 def test_status_table_shows_the_address_or_what_is_wrong() -> None:
     parts = [
         Part("kafka", "RUNNING", 17, 61.4, "localhost:9092", ""),
