@@ -25,6 +25,7 @@ from rich.live import Live
 from rich.table import Table
 
 import oracle
+from freshness import Freshness
 from stack import PROJECT, VENV, ConfigError, Stack, StackError
 
 DIRECTORY = PROJECT / ".local" / "demo"  # not STACK_DIR: it is deleted at the start
@@ -46,25 +47,20 @@ class Progress:
             "localhost", port=stack.clickhouse_port, user="consumer", password="MySecret"
         )
         self.expected = oracle.Expected(WATERMARK)
+        self.freshness = Freshness(self.expected)
         self.rows: list[oracle.Row] = []
         self.first_row_at: float | None = None
-        self.waiting: dict[datetime, deque[datetime]] = {}  # arrivals not seen in the table yet
         self.delays_sec: deque[float] = deque(maxlen=5000)
 
     def refresh(self) -> None:
         for value, arrival in self.raw.read_new():
-            if start := self.expected.add(value, arrival):
-                self.waiting.setdefault(start, deque()).append(arrival)
+            self.freshness.arrived(value, arrival)
         self.rows = sorted(oracle.fetch_rows(self.client, "aggregated_analytics"))
+        if self.rows and self.first_row_at is None:
+            self.first_row_at = time.monotonic()
         now = datetime.now(UTC)
-        for row in self.rows:
-            self.first_row_at = self.first_row_at or time.monotonic()
-            window, waiting = (
-                self.expected.windows.get(row.window_start),
-                self.waiting.get(row.window_start),
-            )
-            while window and waiting and window.orders - len(waiting) < row.total_orders:
-                self.delays_sec.append((now - waiting.popleft()).total_seconds())
+        counted = self.freshness.counted(self.rows)
+        self.delays_sec.extend((now - arrival).total_seconds() for arrival in counted)
 
     def counts(self) -> str:
         verdicts = self.expected.verdicts

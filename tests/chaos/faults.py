@@ -20,7 +20,7 @@ SERVICE = {
 }
 COMPONENTS = ("producer", "job", "driver", "executor", *list(SERVICE)[1:])
 # Longer than the time-out after which the others give the component up: the broker's session with
-# ZooKeeper (18 s), the consumer's with its group (6 s), an answer of ClickHouse (10 s), heartbeats
+# ZooKeeper (6 s), the consumer's with its group (6 s), an answer of ClickHouse (10 s), heartbeats
 # inside Spark (30 s, spark-defaults.conf).
 FREEZE_SEC = {
     "producer": 8,
