@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from waiting import eventually
 PYTHON = VENV / "bin" / "python"
 DEADLINE_SEC = 120
 GROUP = "clickhouse-consumer"
+DIE = "os.kill(os.getpid(), signal.SIGKILL)"  # a patch of start_patched
 
 
 def now() -> str:
@@ -157,3 +159,31 @@ def committed_lag(pipeline: Pipeline) -> int:
 
 def newest_batch(log: Path) -> int:
     return max((int(path.name) for path in log.iterdir() if path.name.isdecimal()), default=-1)
+
+
+def start_patched(
+    pipeline: Pipeline, service: str, patch: str, **settings: str
+) -> "subprocess.Popen[str]":
+    """Run a service file after some of its code was replaced."""
+    folder, module = service.split("/")
+    code = f"import os, signal, sys\nimport {module}\n{patch}\nsys.exit({module}.main())"
+    return subprocess.Popen(
+        [PYTHON, "-c", code],
+        env=pipeline.environment(PYTHONPATH=str(PROJECT / folder), **settings),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def assert_kills_itself(process: "subprocess.Popen[str]") -> None:
+    _, log = process.communicate(timeout=DEADLINE_SEC)
+    assert process.returncode == -signal.SIGKILL, log
+
+
+def consumer_dies(pipeline: Pipeline, patch: str, **settings: str) -> None:
+    """With 2,000 more transactions on their way, run a consumer that kills itself."""
+    eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
+    pipeline.stack.stop(GROUP)
+    pipeline.produce(2000)
+    eventually(lambda: committed_lag(pipeline) > 0, "the job has written new totals")
+    assert_kills_itself(start_patched(pipeline, "clickhouse-consumer/consumer", patch, **settings))
