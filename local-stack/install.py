@@ -353,10 +353,9 @@ def make_clickhouse() -> None:
         run(*command, cwd=folder, PYTHONPATH=str(folder / "wheel"))
         shutil.rmtree(folder / "wheel")
     package = next(folder.glob("*.tgz"))
-    with tarfile.open(package) as archive:
-        member = archive.getmember("package/libchdb.so")
-        member.name = "libchdb.so"
-        archive.extract(member, folder, filter="data")
+    with tarfile.open(package) as archive, open(folder / "libchdb.so", "wb") as library:
+        if content := archive.extractfile("package/libchdb.so"):
+            shutil.copyfileobj(content, library)
     package.unlink()
     (folder / "stamp").write_text(fingerprint(clickhouse_package()))
     put_in_place(folder)
