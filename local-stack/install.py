@@ -129,6 +129,8 @@ def set_up(steps: Sequence[Step], workers: int) -> None:
         raise SetupError(f"about {needed_mb} MB of disk are needed here, {free_mb} MB are free")
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(set_up_one, missing))  # raises what a step raised
+    if missing:
+        os.sync()  # or the disk is busy with it while the stack starts
 
 
 def set_up_one(step: Step) -> None:

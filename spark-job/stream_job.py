@@ -198,9 +198,11 @@ def watch(query: StreamingQuery, config: Config, stop: Event) -> None:
     """Log summaries until `stop` is set. Raises StreamingQueryException when the query fails."""
     last_batch, next_summary = -1, time.monotonic() + LOG_INTERVAL_SEC
     try:
-        while not (query.awaitTermination(1) or stop.is_set()):
+        while not stop.is_set():
             if config.health_file:
                 Path(config.health_file).touch()
+            if query.awaitTermination(1):
+                break
             if time.monotonic() >= next_summary:
                 next_summary += LOG_INTERVAL_SEC
                 last_batch = report(query, config, last_batch)
