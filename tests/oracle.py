@@ -21,6 +21,7 @@ from typing import NamedTuple
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
 
 PAYMENT_TYPES = {"credit_card", "debit_card", "paypal", "bank_transfer", "cash_on_delivery"}
 REASONS = ("malformed", "identity", "amount", "payment_type", "time")
@@ -298,13 +299,16 @@ class RawTopic:
     """
 
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
-        self._consumer = KafkaConsumer(
-            bootstrap_servers=bootstrap_servers,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            max_poll_records=10_000,
-            reconnect_backoff_max_ms=1000,
-        )
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=bootstrap_servers,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_poll_records=10_000,
+                reconnect_backoff_max_ms=1000,
+            )
+        except KafkaError:
+            raise SystemExit(f"no Kafka answers at {bootstrap_servers}") from None
         partitions = self._consumer.partitions_for_topic(topic)
         if not partitions:
             raise SystemExit(f"no topic {topic} at {bootstrap_servers}")
