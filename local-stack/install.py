@@ -356,8 +356,10 @@ def make_clickhouse() -> None:
         shutil.rmtree(folder / "wheel")
     package = next(folder.glob("*.tgz"))
     with tarfile.open(package) as archive, open(folder / "libchdb.so", "wb") as library:
-        if content := archive.extractfile("package/libchdb.so"):
-            shutil.copyfileobj(content, library)
+        content = archive.extractfile("package/libchdb.so")
+        if content is None:
+            raise SetupError(f"{package.name} has no library where it should be")
+        shutil.copyfileobj(content, library)
     package.unlink()
     (folder / "stamp").write_text(fingerprint(clickhouse_package()))
     put_in_place(folder)

@@ -1,6 +1,7 @@
 """The local stack, as far as it can be judged without starting it."""
 
 import hashlib
+import os
 import re
 import signal
 import socket
@@ -186,6 +187,22 @@ def test_a_stack_is_stopped_with_the_ports_that_it_was_started_with(
     (tmp_path / "ports.json").write_text('{"KAFKA_PORT": 19092}')
     assert stack.run("down", Stack(tmp_path)) == 0
     assert stopped == [Stack(tmp_path, kafka_port=19092)]
+
+
+@pytest.mark.parametrize(("environment", "port"), [({}, "19092"), ({"KAFKA_PORT": "1"}, "1")])
+def test_make_takes_ports_from_the_environment_before_those_of_a_env_file(
+    environment: dict[str, str], port: str, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("# ports\nKAFKA_PORT=19092\n")
+    makefile = LOCAL_STACK.parent / "Makefile"
+    database = subprocess.run(
+        ["make", "--print-data-base", "--dry-run", "--file", makefile, "help"],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert re.findall(r"^KAFKA_PORT = (.*)$", database, re.MULTILINE) == [port]
 
 
 def test_status_table_shows_the_address_or_what_is_wrong() -> None:
