@@ -85,7 +85,7 @@ chaos: setup ## Kill and freeze every part, prove the numbers: make chaos SEED=1
 test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
 	@PYTHONPATH=tests/chaos .venv/bin/python -m pytest tests/chaos tests/integration/crashes
 
-bench: setup ## Measure beside the bare engines, an hour in all: make bench ONLY=producer,consumer
+bench: setup ## Measure beside the bare engines, 90 minutes in all: make bench ONLY=producer,consumer
 	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes

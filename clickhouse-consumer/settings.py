@@ -38,7 +38,7 @@ class Config:
     agg_topic: str = "transactions_agg"
     consumer_group: str = "clickhouse-consumer"
     max_batch_rows: int = 10_000
-    flush_interval_sec: float = 0.5
+    flush_interval_sec: float = 0.1
     clickhouse_host: str = "localhost"
     clickhouse_port: int = 9000
     clickhouse_user: str = "consumer"

@@ -826,3 +826,23 @@ def test_a_wrong_setting_is_one_line_on_stderr_and_exit_code_2() -> None:
     assert rest == "ERROR RATE must be 0 (no limit) to 1000000 records a second; it is 'fast'\n"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", time_logged)
     assert abs(datetime.now(UTC) - datetime.fromisoformat(time_logged)) < timedelta(minutes=5)
+
+
+def cores_of(rate: str, *flags: str) -> list[int]:
+    """On how many cores each process of a producer may run."""
+    code = (
+        "import os, producer\n"
+        "def run(*_): print(len(os.sched_getaffinity(0)), flush=True); return 0\n"
+        "producer.run = run; producer.main()"
+    )
+    command = [sys.executable, "-c", code, "--rate", rate, *flags]
+    folder = Path(producer.__file__).parent
+    output = subprocess.check_output(command, cwd=folder, text=True, timeout=60)
+    return [int(line) for line in output.split()]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system pins no process")
+def test_only_a_producer_without_a_rate_keeps_each_process_to_one_core() -> None:
+    assert cores_of("0") == [1]
+    assert cores_of("0", "--processes", "2") == [1, 1]
+    assert cores_of("100") == [len(os.sched_getaffinity(0))]

@@ -21,6 +21,7 @@ import overload
 import running
 import sending
 import storing
+import tuning
 from results import Results, Row
 from stack import PROJECT, ConfigError, Stack, StackError
 from testbed import FULL, QUICK, RESULTS, Testbed
@@ -37,6 +38,8 @@ PARTS: dict[str, Callable[[Testbed], list[Row]]] = {
     "job": draining.backlog,
     "growth": draining.growth,
     "windows": draining.windows,
+    "stages": tuning.stages,
+    "settings": tuning.settings,
     "consumer": storing.backlog,
 }
 
@@ -56,13 +59,14 @@ def run(bed: Testbed, parts: list[str], results: Results) -> None:
         rows = PARTS[name](bed)
         results.add(name, rows, time.monotonic() - begun, bed.sizes.name)
         results.show([name])
+        if bed.sizes is FULL:
+            publish(name)
 
 
-def publish(parts: list[str]) -> None:
+def publish(part: str) -> None:
     """What was measured at full size becomes part of the project."""
     published = Results(HERE / "results.json")
-    latest = Results(RESULTS / "results.json").parts
-    published.parts.update({name: latest[name] for name in parts})
+    published.parts[part] = Results(RESULTS / "results.json").parts[part]
     published.save(list(PARTS))
     published.write_into(HERE / "README.md")
 
@@ -83,12 +87,12 @@ def main(env: Mapping[str, str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
-    if old := Stack.left_in(RESULTS / "stack"):  # by a run that was killed
-        old.down(say=lambda _: None)
-    shutil.rmtree(RESULTS / "stack", ignore_errors=True)
     bed = Testbed(QUICK if env.get("QUICK") == "1" else FULL)
     begun = time.monotonic()
     try:
+        if old := Stack.left_in(RESULTS / "stack"):  # by a run that was killed
+            old.down(say=lambda _: None)
+        shutil.rmtree(RESULTS / "stack", ignore_errors=True)
         run(bed, parts, Results(RESULTS / "results.json"))
     except (StackError, RuntimeError, AssertionError) as error:
         print(f"not measured: {error}", file=sys.stderr)
@@ -99,8 +103,6 @@ def main(env: Mapping[str, str]) -> int:
     finally:
         bed.end()
     say(f"{len(parts)} parts in {time.monotonic() - begun:.0f} s; {RESULTS / 'results.json'}")
-    if bed.sizes is FULL:
-        publish(parts)
     return 0
 
 

@@ -5,12 +5,13 @@ The time is what Spark says of the batches: from the start of the first to the e
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 import stream_job
@@ -20,13 +21,16 @@ from testbed import PeakMemory, Testbed
 
 MARGIN_MIN = 20  # between the oldest record and the watermark
 
+Frame = Callable[[SparkSession, stream_job.Config], DataFrame]
+Start = Callable[[SparkSession, stream_job.Config], StreamingQuery]
+
 
 @dataclass(frozen=True)
 class Plan:
     """One query to run on a topic until nothing is left; `settings` are the job's."""
 
     topic: Topic
-    is_bare: bool = False
+    start: Start = stream_job.start_query
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -42,22 +46,24 @@ class Drained(NamedTuple):
 
 
 def backlog(bed: Testbed) -> list[Row]:
-    """The job with and without de-duplication, in turns with Kafka -> noop, one session for all."""
+    """The job with and without de-duplication, each in turns with Kafka -> noop."""
     bed.run_engines_only()
     topic = bed.new_topic()
     topic.fill_up_to(bed.sizes.job_records)
-    plans = [
-        Plan(topic, is_bare=True),
-        Plan(topic),
-        Plan(topic, settings={"DEDUPLICATE_ORDERS": "true"}),
-    ]
-    found = drain(bed, plans * bed.sizes.runs, warm_up=plans[1])
+    rows = []
+    for what, settings, wanted in (
+        ("job", {}, ">= 0.60"),
+        ("job, DEDUPLICATE_ORDERS=true", {"DEDUPLICATE_ORDERS": "true"}, ">= 0.28"),
+    ):
+        job, bare = (
+            Plan(topic, settings=settings),
+            Plan(topic, partial(start_noop, stream_job.read_raw)),
+        )
+        found = drain(bed, [job, bare] * bed.sizes.runs, warm_up=job)
+        speeds, bare_speeds = ([each.per_second for each in found[n::2]] for n in range(2))
+        rows.append(Row(what, speeds, "records/s", bare_speeds, wanted))
     topic.delete()
-    bare, job, once = ([each.per_second for each in found[n::3]] for n in range(3))
-    return [
-        Row("job", job, "records/s", bare, ">= 0.60"),
-        Row("job, DEDUPLICATE_ORDERS=true", once, "records/s", bare, ">= 0.28"),
-    ]
+    return rows
 
 
 def growth(bed: Testbed) -> list[Row]:
@@ -126,19 +132,20 @@ def drain(bed: Testbed, plans: list[Plan], warm_up: Plan | None = None) -> list[
 
 
 def run_plans(
-    environment: Mapping[str, str], plans: Iterable[Plan], checkpoints: Iterable[str], log: str
+    environment: Mapping[str, str], plans: Sequence[Plan], checkpoints: Sequence[str], log: str
 ) -> list[Drained]:
     """In a process of its own, made like that of the service spark-job."""
     with open(log, "ab") as file:
         os.dup2(file.fileno(), 2)
     os.environ.update(environment)
     os.chdir(environment["STACK_DIR"])
-    spark = stream_job.session(stream_job.Config.from_env(environment))
+    first, *_ = plans  # decides on what is set for the whole session
+    spark = stream_job.session(stream_job.Config.from_env({**environment, **first.settings}))
     found = []
     for plan, checkpoint in zip(plans, checkpoints, strict=True):
         changed = {"RAW_TOPIC": plan.topic.name, "CHECKPOINT_LOCATION": checkpoint, **plan.settings}
         config = stream_job.Config.from_env({**environment, **changed})
-        query = start_bare(spark, config) if plan.is_bare else stream_job.start_query(spark, config)
+        query = plan.start(spark, config)
         query.processAllAvailable()
         query.stop()
         found.append(drained(query))
@@ -146,11 +153,13 @@ def run_plans(
     return found
 
 
-def start_bare(spark: SparkSession, config: stream_job.Config) -> StreamingQuery:
+def start_noop(frame: Frame, spark: SparkSession, config: stream_job.Config) -> StreamingQuery:
+    """Into a sink that does nothing with the rows."""
     return (
-        stream_job.read_raw(spark, config)
+        frame(spark, config)
         .writeStream.format("noop")
         .option("checkpointLocation", config.checkpoint_location)
+        .outputMode("update")
         .trigger(processingTime=config.trigger_interval)
         .start()
     )

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from backlog import Topic
-from pipeline import PYTHON, eventually
+from pipeline import PYTHON
 from results import Row
 from running import sending
 from stack import PROJECT
 from testbed import PeakMemory, Testbed
+from waiting import eventually
 
 # On one machine whoever sends takes the job's cores: what the job can take is a setting here.
 TRIGGER_SEC = 1

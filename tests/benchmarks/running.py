@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
+from typing import NamedTuple
 
 import psutil
 
@@ -63,19 +64,22 @@ def fresh(bed: Testbed) -> list[Row]:
     bed.run_all()
     phases, answers = list[datetime](), list[Answer]()
     ask(bed, WARM_UP_RATE, min(WARM_UP_SEC, bed.sizes.fresh_sec), answers)
-    for rate in bed.sizes.fresh_rates:
+    rates = bed.sizes.fresh_rates * bed.sizes.runs
+    for rate in rates:
         phases.append(datetime.now(UTC))
         ask(bed, rate, bed.sizes.fresh_sec, answers)
     poll(bed, time.monotonic() + REST_SEC, answers)
     phases.append(datetime.now(UTC))
     delays = delays_sec(bed, answers)
-    rows = []
-    for rate, (begun, end) in zip(bed.sizes.fresh_rates, pairwise(phases), strict=True):
-        of_rate = [delay for when, delay in delays if begun <= when < end]
-        cuts = quantiles(of_rate, n=100, method="inclusive")
-        rows.append(Row(f"{rate}/s, p50", [cuts[49]], "s", wanted="<= 0.9"))
-        rows.append(Row(f"{rate}/s, p99", [cuts[98]], "s", wanted="<= 2"))
-    return rows
+    cuts: dict[int, list[list[float]]] = {rate: [] for rate in bed.sizes.fresh_rates}
+    for rate, (begun, end) in zip(rates, pairwise(phases), strict=True):
+        of_phase = [delay for when, delay in delays if begun <= when < end]
+        cuts[rate].append(quantiles(of_phase, n=100, method="inclusive"))
+    return [
+        Row(f"{rate}/s, p{percent}", [run[percent - 1] for run in runs], "s", wanted=wanted)
+        for rate, runs in cuts.items()
+        for percent, wanted in ((50, "<= 0.9"), (99, "<= 2"))
+    ]
 
 
 def ask(bed: Testbed, rate: float, seconds: float, answers: list[Answer]) -> None:
@@ -113,25 +117,28 @@ def delays_sec(bed: Testbed, answers: Iterable[Answer]) -> list[tuple[datetime, 
 
 
 def footprint(bed: Testbed) -> list[Row]:
-    """Memory by process, and what a day writes, from the second half of the time."""
+    """Memory by process, and what a day writes: a stretch to settle, then one for each run."""
     bed.run_all()
-    half_sec = bed.sizes.footprint_sec / 2
+    stretch_sec = bed.sizes.footprint_sec / (bed.sizes.runs + 1)
+    disk, memory, inserts = list[dict[str, Used]](), list[dict[str, float]](), list[float]()
     with sending(bed, FOOTPRINT_RATE) as producer:
-        time.sleep(half_sec)
-        before = on_disk(bed)
-        time.sleep(half_sec)
-        after = on_disk(bed)
-        memory = {**memory_mb(bed), "producer": resident_mb([producer])}
-        inserts = inserts_per_second(bed)
-    rows = [Row(f"memory of {name}", [mb], "MB") for name, mb in memory.items()]
-    rows.append(Row("memory in all", [sum(memory.values())], "MB"))
-    for name, (size, files) in after.items():
-        a_day = DAY_SEC / half_sec
-        grown, more_files = size - before[name][0], files - before[name][1]
-        size_now, files_now = f"{size / 2**20:.1f} MB now", f"{files} now"
-        rows.append(Row(f"{name}, bytes", [grown * a_day / 2**20], "MB a day", note=size_now))
-        rows.append(Row(f"{name}, files", [more_files * a_day], "a day", note=files_now))
-    rows.append(Row("inserts", [inserts], "a second", wanted="about 1"))
+        time.sleep(stretch_sec)
+        disk.append(on_disk(bed))
+        for _ in range(bed.sizes.runs):
+            time.sleep(stretch_sec)
+            disk.append(on_disk(bed))
+            memory.append({**memory_mb(bed), "producer": resident_mb([producer])})
+            inserts.append(inserts_per_second(bed))
+    rows = [Row(f"memory of {name}", [run[name] for run in memory], "MB") for name in memory[0]]
+    rows.append(Row("memory in all", [sum(run.values()) for run in memory], "MB"))
+    a_day = DAY_SEC / stretch_sec
+    for name, now in disk[-1].items():
+        stretches = [(before[name], after[name]) for before, after in pairwise(disk)]
+        grown = [(after.mb - before.mb) * a_day for before, after in stretches]
+        more_files = [(after.files - before.files) * a_day for before, after in stretches]
+        rows.append(Row(f"{name}, bytes", grown, "MB a day", note=f"{now.mb:.1f} MB now"))
+        rows.append(Row(f"{name}, files", more_files, "a day", note=f"{now.files} now"))
+    rows.append(Row("inserts", inserts, "a second", wanted="about 1"))
     return rows
 
 
@@ -147,8 +154,13 @@ def memory_mb(bed: Testbed) -> dict[str, float]:
     return memory
 
 
-def on_disk(bed: Testbed) -> dict[str, tuple[float, int]]:
-    """Bytes and number of files; ClickHouse has one table, and keeps merged parts for 8 minutes."""
+class Used(NamedTuple):
+    mb: float
+    files: int
+
+
+def on_disk(bed: Testbed) -> dict[str, Used]:
+    """By what is kept; ClickHouse has one table, and keeps merged parts for 8 minutes."""
     places = {
         "checkpoint": "checkpoint",
         "transactions_raw": "kafka/transactions_raw-*",
@@ -158,7 +170,7 @@ def on_disk(bed: Testbed) -> dict[str, tuple[float, int]]:
     return {name: used(bed.stack.directory.glob(glob)) for name, glob in places.items()}
 
 
-def used(folders: Iterable[Path]) -> tuple[float, int]:
+def used(folders: Iterable[Path]) -> Used:
     """Blocks, not lengths: Kafka's index files are mostly holes."""
     total, files = 0.0, 0
     for folder in folders:
@@ -168,7 +180,7 @@ def used(folders: Iterable[Path]) -> tuple[float, int]:
                 files += path.is_file()
             except FileNotFoundError:  # a checkpoint is cleaned up all the time
                 continue
-    return total, files
+    return Used(total / 2**20, files)
 
 
 def inserts_per_second(bed: Testbed) -> float:

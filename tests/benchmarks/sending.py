@@ -7,6 +7,7 @@ from statistics import quantiles
 
 from kafka import KafkaProducer
 
+import producer
 from backlog import Topic, in_fresh_process
 from results import Row
 from testbed import Testbed
@@ -48,7 +49,8 @@ def produce(bed: Testbed, topic: Topic, count: int, processes: int) -> None:
 
 
 def send_bare(topic: Topic, count: int) -> None:
-    """With the settings that were the fastest."""
+    """With the settings that were the fastest, and on one core, like the producer."""
+    producer.stay_on_one_core()
     kafka = KafkaProducer(bootstrap_servers=topic.servers, linger_ms=20, batch_size=64 * 1024)
     for _ in range(count):
         kafka.send(topic.name, RECORD)

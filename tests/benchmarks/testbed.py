@@ -31,6 +31,7 @@ class Sizes:
     growth: tuple[int, ...]
     windows: tuple[int, ...]
     windows_records: int
+    tuning_records: int
     stored_rows: int
     fresh_rates: tuple[int, ...]
     fresh_sec: int
@@ -48,10 +49,11 @@ FULL = Sizes(
     growth=(1_000_000, 3_000_000, 10_000_000),
     windows=(10, 100, 1000),
     windows_records=1_000_000,
+    tuning_records=1_000_000,
     stored_rows=300_000,
     fresh_rates=(100, 1_000, 10_000),
     fresh_sec=120,
-    footprint_sec=600,
+    footprint_sec=400,
     overload_rate=20_000,
     overload_sec=300,
 )
@@ -64,6 +66,7 @@ QUICK = Sizes(
     growth=(20_000, 60_000),
     windows=(10, 100),
     windows_records=20_000,
+    tuning_records=20_000,
     stored_rows=30_000,
     fresh_rates=(100, 1_000),
     fresh_sec=6,
