@@ -35,8 +35,6 @@ from totals import LATE, REASONS, counts, judge, parse, to_messages, window_tota
 logger = logging.getLogger("spark-job")
 
 STATE_PARTITIONS = 2  # pinned by the checkpoint; each is a task and a few files per batch
-# With a task for each of 3 partitions one of 2 cores idles at the end of each batch of a backlog.
-MAX_RECORDS_PER_TASK = 100_000
 LOG_INTERVAL_SEC = 10
 WAIT_INTERVAL_SEC = 5
 
@@ -68,7 +66,7 @@ class Config:
     agg_topic: str = "transactions_agg"
     checkpoint_location: str = "/tmp/checkpoints"
     watermark: str = "10 minutes"
-    trigger_interval: str = "800 milliseconds"
+    trigger_interval: str = "700 milliseconds"
     max_offsets_per_trigger: str = "500000"
     deduplicate_orders: str = "false"
     spark_master: str = "local[*]"
@@ -161,7 +159,6 @@ def read_raw(spark: SparkSession, config: Config) -> DataFrame:
         .option("startingOffsets", "earliest")  # of a new checkpoint; else it goes on where it was
         .option("failOnDataLoss", "true")
         .option("maxOffsetsPerTrigger", config.max_offsets_per_trigger)
-        .option("maxRecordsPerPartition", MAX_RECORDS_PER_TASK)
         .load()
     )
 

@@ -117,21 +117,20 @@ def delays_sec(bed: Testbed, answers: Iterable[Answer]) -> list[tuple[datetime, 
 
 
 def footprint(bed: Testbed) -> list[Row]:
-    """Memory by process, and what a day writes: a stretch to settle, then one for each run."""
+    """Memory by process, and what a day adds once old files go as fast as new ones come."""
     bed.run_all()
-    stretch_sec = bed.sizes.footprint_sec / (bed.sizes.runs + 1)
     disk, memory, inserts = list[dict[str, Used]](), list[dict[str, float]](), list[float]()
     with sending(bed, FOOTPRINT_RATE) as producer:
-        time.sleep(stretch_sec)
+        time.sleep(bed.sizes.settle_sec)
         disk.append(on_disk(bed))
         for _ in range(bed.sizes.runs):
-            time.sleep(stretch_sec)
+            time.sleep(bed.sizes.footprint_sec)
             disk.append(on_disk(bed))
             memory.append({**memory_mb(bed), "producer": resident_mb([producer])})
             inserts.append(inserts_per_second(bed))
     rows = [Row(f"memory of {name}", [run[name] for run in memory], "MB") for name in memory[0]]
     rows.append(Row("memory in all", [sum(run.values()) for run in memory], "MB"))
-    a_day = DAY_SEC / stretch_sec
+    a_day = DAY_SEC / bed.sizes.footprint_sec
     for name, now in disk[-1].items():
         stretches = [(before[name], after[name]) for before, after in pairwise(disk)]
         grown = [(after.mb - before.mb) * a_day for before, after in stretches]

@@ -20,7 +20,7 @@ from totals import counts, judge, parse, window_totals
 PARTITIONS = "spark.sql.shuffle.partitions"
 STATE_STORE = "spark.sql.streaming.stateStore.providerClass"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-WHOLE_PARTITIONS = {"maxRecordsPerPartition": str(10**9)}
+SMALL_TASKS = {"maxRecordsPerPartition": "100000"}
 LARGE_FETCHES = {
     "kafka.max.partition.fetch.bytes": str(8 * 2**20),
     "kafka.max.poll.records": "5000",
@@ -88,7 +88,7 @@ def settings(bed: Testbed) -> list[Row]:
             "8 shuffle partitions": Plan(topic, start_with(session={PARTITIONS: "8"})),
             "RocksDB": Plan(topic, start_with(session={STATE_STORE: ROCKSDB})),
             "minPartitions=6": Plan(topic, start_with(source={"minPartitions": "6"})),
-            "a task for each partition": Plan(topic, start_with(source=WHOLE_PARTITIONS)),
+            "100,000 records a task": Plan(topic, start_with(source=SMALL_TASKS)),
             "8 MB a fetch, 5,000 a poll": Plan(topic, start_with(source=LARGE_FETCHES)),
             f"{limit}=100000": Plan(topic, settings={limit: "100000"}),
             f"{limit}=2000000": Plan(topic, settings={limit: "2000000"}),
@@ -109,14 +109,15 @@ def start_changed(
 ) -> StreamingQuery:
     """The job with other settings of the session and of the Kafka source."""
     load = DataStreamReader.load
+    before = {name: spark.conf.get(name) for name in session}
     for name, value in session.items():
         spark.conf.set(name, value)
     try:
         with patch.object(DataStreamReader, "load", lambda reader: load(reader.options(**source))):
             return stream_job.start_query(spark, config)  # which keeps the settings of its start
     finally:
-        for name in session:
-            spark.conf.unset(name)
+        for name, value in before.items():
+            spark.conf.set(name, value)
 
 
 def backlog(bed: Testbed) -> Topic:

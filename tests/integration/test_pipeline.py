@@ -232,6 +232,7 @@ def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> No
         (window,) = pipeline.read("repeats_agg", messages=1)
         assert (window["total_orders"], window["total_sales"]) == (40, 796.0)
         eventually((checkpoint / "commits" / "0").exists, "the batch is committed")
+        assert list(checkpoint.glob("state/0/*/*.changelog")), "the order ids are in RocksDB"
         job.terminate()
         assert job.wait(timeout=60) == 0, pipeline.log("other-job")
     # The same checkpoint with another query is refused in one line that says what to do.
