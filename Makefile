@@ -27,7 +27,7 @@ setup: ## Set up what is missing: .venv, Java, Kafka, ClickHouse
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and there is no '$(PYTHON)'; name another one with: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) local-stack/install.py
 
-doctor: ## Say what this machine lacks: ports, Python, Docker, disk, memory
+doctor: ## Say what this machine lacks: ports, Python, Docker, processor, disk, memory
 	@$(PYTHON) local-stack/doctor.py
 
 demo: setup ## See it work: run the whole pipeline for DURATION seconds, prove the numbers, stop
@@ -104,5 +104,5 @@ format: setup ## Put the code into shape
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-clean: ## Remove everything that was set up or stored; stop what runs first
+clean: ## Delete .venv and .local, after make local-down; Docker's volumes stay
 	@rm -rf .venv .local

@@ -5,6 +5,7 @@ Needs nothing but Python's standard library. Exits 1 if neither way would work.
 
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parent.parent
 MIN_PYTHON = (3, 11)
+MIN_DOCKER = (20, 10, 10)  # older ones forbid system calls that the images' libc makes
 MIN_DISK_GB = 3  # .venv and .local, or the images
 MIN_MEMORY_GB = 4
 PORTS = {
@@ -77,13 +79,20 @@ def local() -> Iterator[Check]:
 
 def docker() -> Iterator[Check]:
     server = output("docker", "version", "--format", "{{.Server.Version}}")
-    advice = "install Docker, start its daemon, and be allowed to use it"
-    yield Check(DOCKER, bool(server), f"Docker {server}" if server else "no Docker", advice)
+    version = tuple(map(int, re.findall(r"\d+", server)[:3]))
+    advice = "install Docker 20.10.10 or newer, start its daemon, and be allowed to use it"
+    found = f"Docker {server}" if server else "no Docker that answers"
+    yield Check(DOCKER, version >= MIN_DOCKER, found, advice)
     plugin = output("docker", "compose", "version", "--short")
     compose = plugin or output("docker-compose", "version", "--short")
     found = f"Compose {compose}" if compose else "no Compose"
     found += ", typed `docker compose`" if plugin else ""
     yield Check(DOCKER, bool(compose), found, "install docker-compose-plugin")
+    cpu_info = Path("/proc/cpuinfo")
+    if platform.machine() == "x86_64" and cpu_info.exists():
+        has_avx2 = "avx2" in cpu_info.read_text().split()
+        found = f"a processor with{'' if has_avx2 else 'out'} AVX2"
+        yield Check(DOCKER, has_avx2, found, "ClickHouse's image needs one that has it")
 
 
 def is_free(port: int) -> bool:

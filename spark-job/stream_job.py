@@ -111,7 +111,7 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
         f" rejected={sum(total[reason] for reason in REASONS)} ({rejected}) late={total[LATE]}"
         f" last_window={last_window} lag={lag(batches[-1])}"
         + (f"; last seen: {', '.join(examples)}" if examples else "")
-        # Only if partitions are read further apart in time than STATE_SLACK.
+        # Only if partitions are read further apart in time than STATE_SLACK allows.
         + (f"; NOT COUNTED: {dropped} groups of valid records behind the state" if dropped else "")
     )
 
@@ -233,9 +233,14 @@ def explain(error: StreamingQueryException, config: Config) -> str:
     """One line on why the query ended, and what to do where a person has to act."""
     text = str(error)
     start_over = (
-        "set CHECKPOINT_LOCATION to a new folder (the job then starts over from the earliest"
-        " offset, and the table stays right)"
+        f"delete {config.checkpoint_location}, or set CHECKPOINT_LOCATION to a new folder (the job"
+        " then starts over from the earliest offset, and the table stays right)"
     )
+    if "[KAFKA_DATA_LOSS" in text:
+        return (
+            f"Kafka has deleted records of {config.raw_topic} that this job had not read;"
+            f" to go on without them, {start_over}"
+        )
     if re.search(r"\[(STATE_STORE_\w*SCHEMA|STREAMING_STATEFUL_OPERATOR)\w*", text):
         return (
             f"the checkpoint {config.checkpoint_location} was written by another version of this"

@@ -34,6 +34,7 @@ TIME_PATTERN = (
 AHEAD_LIMIT = "5 minutes"
 # Spark's own watermark trails the rule for late records by this much. It drops what it calls late
 # uncounted and depending on batch boundaries, so it may only ever meet windows that are closed.
+# AHEAD_LIMIT takes half of it: partitions may be read 5 minutes apart in arrival time.
 STATE_SLACK = "10 minutes"
 
 REASONS = ("malformed", "identity", "amount", "payment_type", "time")

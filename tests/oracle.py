@@ -395,7 +395,8 @@ def verify(
         if (windows and is_settled) or elapsed_sec > timeout_sec:
             print_verdict(expected, len(windows), serious, len(open_now))
             if older:
-                print(f"left out: {older} windows from before the oldest records of the topic")
+                since = f"{oldest:%Y-%m-%d %H:%M:%S}"
+                print(f"left out: {older} windows from before {since}, which the topic has lost")
             return bool(windows) and not serious  # nothing compared is nothing proven
         time.sleep(POLL_INTERVAL_SEC)
 

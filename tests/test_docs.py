@@ -49,6 +49,16 @@ def test_the_settings_of_the_local_stack_are_documented() -> None:
     assert documented("local-stack") == {"STACK_DIR": directory, **ports}
 
 
+def test_the_settings_of_docker_are_documented() -> None:
+    compose = (PROJECT / "docker-compose.yml").read_text()
+    sets = set(re.findall(r"\$\{(\w+):-", compose))
+    example = (PROJECT / ".env.example").read_text()
+    ports = set(re.findall(r"^(\w+_PORT)=", example, re.MULTILINE))
+    (paragraph,) = re.findall(r"^In Docker, (.*?)\n\n", SETTINGS, re.MULTILINE | re.DOTALL)
+    named = set(re.findall(r"`([A-Z_]+)`", paragraph))
+    assert sets == named | ports
+
+
 @pytest.mark.parametrize("service", ["producer", "spark-job", "clickhouse-consumer"])
 def test_the_readme_names_every_setting(service: str) -> None:
     (row,) = re.findall(rf"^\| `{service}/` .*$", README, re.MULTILINE)

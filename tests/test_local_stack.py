@@ -297,3 +297,15 @@ def test_the_doctor_names_what_is_in_the_way(
         "is in use: stop what listens there (this pipeline, perhaps), or set KAFKA_PORT" in output
     )
     assert "would NOT work yet" in output
+
+
+@pytest.mark.parametrize(
+    ("version", "is_fine"),
+    [("20.10.9", False), ("20.10.10", True), ("24.0.5-ce", True), ("", False)],
+)
+def test_the_doctor_looks_at_the_version_of_docker(
+    monkeypatch: pytest.MonkeyPatch, version: str, is_fine: bool
+) -> None:
+    monkeypatch.setattr(doctor, "output", lambda *_: version)
+    server, *_ = doctor.docker()
+    assert server.is_fine == is_fine

@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from threading import Event
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 from py4j.protocol import Py4JError
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
 
 import stream_job
 import totals
@@ -52,6 +54,44 @@ def test_a_message_holds_the_whole_contract(spark: SparkSession) -> None:
             "top_product": "P2",
         }
     }
+
+
+def test_the_state_outlives_every_record_that_counts(spark: SparkSession, tmp_path: Path) -> None:
+    """Batches are one file each. Spark's watermark moves after each of them."""
+    schema, source = valid(spark).schema, str(tmp_path / "source")
+    Path(source).mkdir()
+    stream = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1).parquet(source)
+    query = (
+        totals.window_totals(stream, WATERMARK, deduplicate=False)
+        .writeStream.format("memory")
+        .queryName("state")
+        .outputMode("update")
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .start()
+    )
+
+    def counted(second: int) -> int:
+        """The orders of the window of a transaction at that time, after it has come."""
+        valid(spark, ("P", "1", second)).coalesce(1).write.mode("append").parquet(source)
+        query.processAllAvailable()
+        start = (NOON + timedelta(seconds=second)).replace(second=0)
+        updates = spark.table("state").where(F.col("window.start") == start)
+        return max((row.total_orders for row in updates.collect()), default=0)
+
+    try:
+        assert counted(300) == 1  # as far ahead of its arrival at noon as a record may be
+        assert counted(-600) == 1  # as late as one may be that arrives at the same moment
+        assert counted(-600) == 2
+        assert counted(3600) == 1
+        assert counted(300) == 1  # the window is gone, and cannot be begun again
+        dropped = [
+            sum(operator.numRowsDroppedByWatermark for operator in batch.stateOperators)
+            for batch in query.recentProgress
+            if batch.numInputRows
+        ]
+    finally:
+        query.stop()
+    assert dropped == [0, 0, 0, 0, 1]
 
 
 def test_windows_begin_at_the_full_minute_and_exclude_their_end(spark: SparkSession) -> None:
@@ -139,8 +179,9 @@ def test_without_records_there_is_no_summary() -> None:
     [
         "[STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA] Streaming stateful operator...",
         "[STREAM_FAILED] Query terminated: [CANNOT_LOAD_STATE_STORE.UNCATEGORIZED] An error...",
+        "[STREAM_FAILED] Query terminated: [KAFKA_DATA_LOSS.START_OFFSET_RESET] Some data may...",
     ],
-    ids=["foreign", "damaged"],
+    ids=["foreign", "damaged", "behind"],
 )
 def test_a_useless_checkpoint_is_explained_with_the_way_out(text: str) -> None:
     error = StreamingQueryException(text)

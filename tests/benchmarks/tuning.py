@@ -109,7 +109,7 @@ def start_changed(
 ) -> StreamingQuery:
     """The job with other settings of the session and of the Kafka source."""
     load = DataStreamReader.load
-    before = {name: spark.conf.get(name) for name in session}
+    before = {name: str(spark.conf.get(name)) for name in session}
     for name, value in session.items():
         spark.conf.set(name, value)
     try:

@@ -51,16 +51,23 @@ MIN_ORDERS_PER_FAULT = 100
 
 
 class Looper:
-    """Calls `work` again and again in a thread of its own, until the block ends."""
+    """Calls `work` again and again in a thread of its own, until the block ends.
+
+    The block raises NotRecovered at its end if `work` has raised anything.
+    """
 
     def __init__(self, work: Callable[[], None], interval_sec: float) -> None:
         self.work, self.interval_sec = work, interval_sec
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.loop, daemon=True)
+        self.error: Exception | None = None
 
     def loop(self) -> None:
-        while not self.ended.wait(self.interval_sec):
-            self.work()
+        try:
+            while not self.ended.wait(self.interval_sec):
+                self.work()
+        except Exception as error:
+            self.error = error
 
     def __enter__(self) -> "Looper":
         self.thread.start()
@@ -69,6 +76,8 @@ class Looper:
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self.thread.join()
+        if self.error:
+            raise NotRecovered(f"the harness itself: {self.error!r}") from self.error
 
 
 class Chaos:
@@ -214,6 +223,7 @@ class Chaos:
         if verdicts["valid"] < MIN_ORDERS_PER_FAULT * max(len(self.done), 1):
             verdict = "invalid"
         return {
+            "when": datetime.now(UTC).isoformat(timespec="minutes"),
             "seed": self.seed,
             "verdict": verdict,
             "wrong": wrong,

@@ -14,6 +14,7 @@ import pytest
 import chaos
 from doctor import is_free
 from faults import COMPONENTS, schedule
+from oracle import REASONS
 from stack import PROJECT, TOOLS, Stack, wait_for
 
 LIBRARY = TOOLS / "clickhouse" / "libchdb.so"
@@ -44,6 +45,7 @@ def test_a_short_run_is_green(settings: dict[str, str]) -> None:
     assert chaos.main({**settings, "FAULTS": str(len(COMPONENTS))}) == 0
     result = json.loads((chaos.RESULTS / f"seed-{settings['SEED']}.json").read_text())
     assert set(result["hits"]) == set(COMPONENTS)
+    assert {"valid", "late", *REASONS} <= set(result["records"])
 
 
 def create_plain_table(stack: Stack) -> None:

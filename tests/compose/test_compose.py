@@ -1,8 +1,12 @@
 """Black-box tests of docker-compose.yml, through Compose alone; each goes on from the last."""
 
 import json
+import os
 import re
+import signal
+from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from compose import SERVICES, Compose, eventually
@@ -111,12 +115,35 @@ def test_the_whole_stack_stays_below_4_gib_at_1000_per_second(compose: Compose) 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_killed_service_costs_nothing(compose: Compose, service: str) -> None:
     (container,) = compose.containers(service)
-    compose.run(["docker", "kill", "-s", "KILL", container["Id"]], 60)
-    # Docker takes a container that was killed through it for stopped on purpose.
-    compose("start", service)
-    compose.produce(COUNT=500, RATE=0)
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(compose.produce, DURATION_SEC=10)
+        compose.run(["docker", "kill", "-s", "KILL", container["Id"]], 60)
+        # Docker takes a container that was killed through it for stopped on purpose.
+        compose("start", service)
+        sent.result()
     assert "all equal" in compose.verify()
     compose.wait_until_healthy()
+
+
+def test_docker_restarts_whatever_dies_by_itself(compose: Compose) -> None:
+    containers = [container for service in SERVICES for container in compose.containers(service)]
+    pids = [container["State"]["Pid"] for container in containers]
+    if os.geteuid() != 0 or not all(map(psutil.pid_exists, pids)):
+        pytest.skip("the processes of the containers cannot be killed from here")
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+
+    def restarts() -> list[int]:
+        ids = [container["Id"] for container in containers]
+        return [
+            each["RestartCount"]
+            for each in json.loads(compose.run(["docker", "inspect", *ids], 60))
+        ]
+
+    eventually(lambda: all(restarts()), "every container was restarted")
+    compose.wait_until_healthy()
+    compose.produce(COUNT=500, RATE=0)
+    assert "all equal" in compose.verify()
 
 
 def test_rows_and_offsets_survive_down_and_up(compose: Compose) -> None:

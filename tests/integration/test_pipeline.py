@@ -17,6 +17,7 @@ import psutil
 import pytest
 from clickhouse_driver.errors import ServerException
 from hypothesis import Phase, given, settings
+from kafka import KafkaAdminClient, TopicPartition
 
 import oracle
 from pipeline import GROUP, PYTHON, Pipeline, committed_lag, eventually, now
@@ -242,6 +243,29 @@ def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> No
     log = pipeline.log("other-job")
     assert "set CHECKPOINT_LOCATION to a new folder" in log.splitlines()[-1]
     assert "\tat " not in log
+
+
+def test_records_that_were_deleted_unread_end_the_job_with_the_way_out(pipeline: Pipeline) -> None:
+    pipeline.create_topics("aged_raw", "aged_agg")
+    checkpoint = pipeline.stack.directory / "aged"
+    settings = {
+        "RAW_TOPIC": "aged_raw",
+        "AGG_TOPIC": "aged_agg",
+        "CHECKPOINT_LOCATION": str(checkpoint),
+    }
+    pipeline.send("aged_raw", [transaction(transaction_time=now())])
+    with running_job(pipeline, **settings) as job:
+        eventually((checkpoint / "commits" / "0").exists, "the batch is committed")
+        job.terminate()
+        assert job.wait(timeout=60) == 0, pipeline.log("other-job")
+    pipeline.send("aged_raw", [transaction(transaction_time=now())] * 2)
+    with KafkaAdminClient(bootstrap_servers=pipeline.bootstrap_servers) as admin:
+        to_the_end = -1
+        admin.delete_records({TopicPartition("aged_raw", n): to_the_end for n in range(3)})
+    with running_job(pipeline, **settings) as job:
+        assert job.wait(timeout=120) == 1, pipeline.log("other-job")
+    last_line = pipeline.log("other-job").splitlines()[-1]
+    assert "deleted records of aged_raw that this job had not read" in last_line
 
 
 def test_the_services_find_each_other_in_whatever_order_they_start(pipeline: Pipeline) -> None:
