@@ -179,7 +179,8 @@ def test_without_records_there_is_no_summary() -> None:
     [
         "[STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA] Streaming stateful operator...",
         "[STREAM_FAILED] Query terminated: [CANNOT_LOAD_STATE_STORE.UNCATEGORIZED] An error...",
-        "[STREAM_FAILED] Query terminated: [KAFKA_DATA_LOSS.START_OFFSET_RESET] Some data may...",
+        "[STREAM_FAILED] Query terminated with exception: Some data may have been lost because"
+        " they are not available in Kafka any more;\neither the data was aged out by Kafka...",
     ],
     ids=["foreign", "damaged", "behind"],
 )

@@ -21,9 +21,9 @@ PARTITIONS = "spark.sql.shuffle.partitions"
 STATE_STORE = "spark.sql.streaming.stateStore.providerClass"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
 SMALL_TASKS = {"maxRecordsPerPartition": "100000"}
-LARGE_FETCHES = {
-    "kafka.max.partition.fetch.bytes": str(8 * 2**20),
-    "kafka.max.poll.records": "5000",
+KAFKAS_FETCHES = {  # the defaults of its consumer
+    "kafka.max.partition.fetch.bytes": str(2**20),
+    "kafka.max.poll.records": "500",
 }
 
 
@@ -89,7 +89,7 @@ def settings(bed: Testbed) -> list[Row]:
             "RocksDB": Plan(topic, start_with(session={STATE_STORE: ROCKSDB})),
             "minPartitions=6": Plan(topic, start_with(source={"minPartitions": "6"})),
             "100,000 records a task": Plan(topic, start_with(source=SMALL_TASKS)),
-            "8 MB a fetch, 5,000 a poll": Plan(topic, start_with(source=LARGE_FETCHES)),
+            "1 MB a fetch, 500 a poll": Plan(topic, start_with(source=KAFKAS_FETCHES)),
             f"{limit}=100000": Plan(topic, settings={limit: "100000"}),
             f"{limit}=2000000": Plan(topic, settings={limit: "2000000"}),
         },

@@ -5,11 +5,12 @@ import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
 
-from compose import SERVICES, Compose, eventually
+from compose import BUILD_SEC, CLIENT, PROJECT, SERVICES, Compose, eventually
 
 RUNS_AS_ROOT: set[str] = {"clickhouse-server"}  # its entrypoint, which then becomes user 101
 
@@ -163,6 +164,32 @@ def test_workers_and_consumers_scale(compose: Compose) -> None:
     assert len(compose.containers("clickhouse-consumer")) == 2
     compose.produce(COUNT=2000, RATE=500)
     assert "all equal" in compose.verify()
+
+
+def test_the_whole_table_is_computed_anew_as_the_guide_says(
+    compose: Compose, tmp_path: Path
+) -> None:
+    guide = (PROJECT / "docs" / "production.md").read_text()
+    keep, put_back = (
+        line.replace("older.native", str(tmp_path / "older.native")).replace("'T'", "'2021-01-01'")
+        for line in re.findall(r"^ +(docker-compose exec .* older\.native)$", guide, re.MULTILINE)
+    )
+    forgotten = "'2020-01-01 00:00:00', '2020-01-01 00:01:00', 1, 1, 1, 'P0001', now()"
+    insert = f"INSERT INTO aggregated_analytics VALUES ({forgotten})"
+    compose.shell(f'docker-compose exec clickhouse-server {CLIENT} --query "{insert}"')
+    orders = compose.stored_orders()
+    compose("stop", "spark-job")
+    compose.shell(keep)
+    compose("down")
+    project = compose.environment["COMPOSE_PROJECT_NAME"]
+    volumes = [f"{project}_{name}" for name in ("checkpoints", "clickhouse-data")]
+    compose.run(["docker", "volume", "rm", *volumes], 60)
+    compose("up", "--build", "-d", timeout_sec=BUILD_SEC)
+    compose.wait_until_healthy()
+    assert "all equal" in compose.verify()
+    assert compose.stored_orders() == orders - 1
+    compose.shell(put_back)
+    assert compose.stored_orders() == orders
 
 
 def test_nothing_is_downloaded_when_a_container_starts(compose: Compose) -> None:
