@@ -13,7 +13,7 @@ TIMEOUT ?= 60
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 5000
-BENCH_PATH = tests:tests/integration:local-stack:producer:spark-job:clickhouse-consumer
+BENCH_PATH = tests:tests/integration:tests/browser:local-stack:producer:spark-job:clickhouse-consumer
 QUICK_PARTS = start,freshness,footprint,overload,producer,pace,job,consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
@@ -85,7 +85,7 @@ chaos: setup ## Kill and freeze every part, prove the numbers: make chaos SEED=1
 test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
 	@PYTHONPATH=tests/chaos .venv/bin/python -m pytest tests/chaos tests/integration/crashes
 
-bench: setup ## Measure beside the bare engines, 90 minutes in all: make bench ONLY=producer,consumer
+bench: setup ## Measure beside the bare engines, 100 minutes in all: make bench ONLY=producer,consumer
 	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes

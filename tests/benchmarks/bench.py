@@ -22,6 +22,7 @@ import running
 import sending
 import storing
 import tuning
+import watching
 from results import Results, Row
 from stack import PROJECT, ConfigError, Stack, StackError
 from testbed import FULL, QUICK, RESULTS, Testbed
@@ -31,6 +32,7 @@ HERE = PROJECT / "tests" / "benchmarks"
 PARTS: dict[str, Callable[[Testbed], list[Row]]] = {
     "start": running.start,
     "freshness": running.fresh,
+    "page": watching.page,
     "footprint": running.footprint,
     "overload": overload.overload,
     "producer": sending.fastest,

@@ -39,6 +39,9 @@ class Sizes:
     stored_rows: int
     fresh_rates: tuple[int, ...]
     fresh_sec: int
+    page_rate: int
+    page_warm_up_sec: int
+    page_sec: int
     settle_sec: int
     footprint_sec: int
     overload_rate: int
@@ -58,6 +61,9 @@ FULL = Sizes(
     stored_rows=300_000,
     fresh_rates=(100, 1_000, 10_000),
     fresh_sec=120,
+    page_rate=10_000,
+    page_warm_up_sec=90,
+    page_sec=40,
     settle_sec=600,
     footprint_sec=100,
     overload_rate=20_000,
@@ -74,8 +80,11 @@ QUICK = Sizes(
     windows_records=20_000,
     tuning_records=20_000,
     stored_rows=30_000,
-    fresh_rates=(100, 1_000),
+    fresh_rates=(1_000,),
     fresh_sec=6,
+    page_rate=1_000,
+    page_warm_up_sec=10,
+    page_sec=6,
     settle_sec=2,
     footprint_sec=2,
     overload_rate=2_000,

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from clickhouse_driver import Client
-from selenium.webdriver import Chrome
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -23,6 +24,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from stack import HERE, PROJECT, TOOLS, Stack
 from waiting import eventually
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 DEADLINE_SEC = 30
 COLUMNS = (
     "window_start",
@@ -49,7 +51,7 @@ def window(minutes_from_now: int, **changes: object) -> Row:
         "total_sales": orders * average,
         "total_orders": orders,
         "average_order_value": average,
-        "top_product": f"P{int(chance.paretovariate(0.9)):04}",
+        "top_product": f"P{min(int(chance.paretovariate(0.9)), 100):04}",
     }
     return {**row, **changes}
 
@@ -108,6 +110,24 @@ class ClickHouse:
         """What the table has, the newest first."""
         sql = f"SELECT {', '.join(COLUMNS)} FROM aggregated_analytics ORDER BY window_start DESC"
         return [dict(zip(COLUMNS, row, strict=True)) for row in self.query(sql)]
+
+
+class NoBrowser(RuntimeError):
+    """There is none on this machine; the text says what to install."""
+
+
+def open_browser() -> Chrome:
+    """Chromium without a window. Raises NoBrowser."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver = shutil.which("chromedriver")
+    if not (program and driver):
+        raise NoBrowser("no browser: on Debian, apt install chromium chromium-driver")
+    options = ChromeOptions()
+    options.binary_location = program
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return Chrome(options, ChromeService(driver))
 
 
 class Page:
@@ -171,8 +191,10 @@ class Page:
 
 def as_shown(row: Row) -> dict[str, str]:
     """The texts that stand for a row."""
+    start: datetime = row["window_start"]
+    day = "" if start.date() == datetime.now(UTC).date() else f"{start:%Y-%m-%d} "
     return {
-        "when": f"{row['window_start']:%H:%M}–{row['window_end']:%H:%M} UTC",
+        "when": f"{day}{start:%H:%M}–{row['window_end']:%H:%M} UTC",
         "sales": f"{row['total_sales']:,.2f}",
         "orders": f"{row['total_orders']:,}",
         "average": f"{row['average_order_value']:,.2f}",
@@ -182,10 +204,8 @@ def as_shown(row: Row) -> dict[str, str]:
 
 def as_table_row(row: Row) -> list[str]:
     shown = as_shown(row)
-    start: datetime = row["window_start"]
-    day = "" if start.date() == datetime.now(UTC).date() else f"{start:%Y-%m-%d} "
     return [
-        day + shown["when"].removesuffix(" UTC"),
+        shown["when"].removesuffix(" UTC"),
         shown["sales"],
         shown["orders"],
         shown["average"],

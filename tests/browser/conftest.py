@@ -1,31 +1,22 @@
 """A ClickHouse for each test, one browser for all."""
 
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver import Chrome
 
-from analytics import ClickHouse, Page
+from analytics import ClickHouse, NoBrowser, Page, open_browser
 from stack import Stack
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Chrome]:
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if not (program and driver):
-        pytest.skip("no browser: on Debian, apt install chromium chromium-driver")
-    options = ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = Chrome(options, ChromeService(driver))
+    try:
+        browser = open_browser()
+    except NoBrowser as reason:
+        pytest.skip(str(reason))
     yield browser
     browser.quit()
 

@@ -1,0 +1,69 @@
+"""How soon a transaction is on the live page, in a browser beside the pipeline."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from statistics import quantiles
+
+import oracle
+from analytics import Page, open_browser
+from results import Row
+from running import REST_SEC, Answer, delays_sec, sending
+from testbed import Testbed
+
+POLL_SEC = 0.1
+
+
+def page(bed: Testbed) -> list[Row]:
+    """As `freshness`, to what a person sees. On a new stack, whose windows all are on the page."""
+    bed.start_anew()
+    answers, ends = list[Answer](), list[datetime]()
+    browser = open_browser()
+    try:
+        page = Page(browser, f"http://localhost:{bed.stack.clickhouse_http_port}")
+        page.resize(1280, 900)
+        page.open()
+        page.sign_in()
+        with sending(bed, bed.sizes.page_rate):
+            for seconds in (bed.sizes.page_warm_up_sec, *[bed.sizes.page_sec] * bed.sizes.runs):
+                watch(page, seconds, answers)
+                ends.append(datetime.now(UTC))
+        watch(page, REST_SEC, answers)
+    finally:
+        browser.quit()
+    delays = delays_sec(bed, answers)
+    runs = [[delay for when, delay in delays if a <= when < b] for a, b in pairwise(ends)]
+    cuts = [quantiles(run, n=100, method="inclusive") for run in runs]
+    rate = f"{bed.sizes.page_rate}/s"
+    return [
+        Row(f"{rate}, p50", [run[49] for run in cuts], "s"),
+        Row(f"{rate}, p99", [run[98] for run in cuts], "s", wanted="<= 2"),
+        Row(f"{rate}, the longest", [max(run) for run in runs], "s", wanted="<= 2"),
+    ]
+
+
+def watch(page: Page, seconds: float, answers: list[Answer]) -> None:
+    """Look at the page's table again and again, and keep it each time it has changed."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        rows = [as_row(cells) for cells in page.table()]
+        if not answers or rows != answers[-1][1]:
+            answers.append((datetime.now(UTC), rows))
+        time.sleep(POLL_SEC)
+
+
+def as_row(cells: list[str]) -> oracle.Row:
+    """Of the table: "12:30–12:31", before today with the date in front, then amounts and so on."""
+    when, sales, orders, average, top = cells
+    *day, span = when.split()
+    date = day[0] if day else f"{datetime.now(UTC):%Y-%m-%d}"
+    start = datetime.fromisoformat(f"{date} {span[:5]}+00:00")
+    return oracle.Row(
+        start,
+        start + timedelta(minutes=1),
+        Decimal(sales.replace(",", "")),
+        int(orders.replace(",", "")),
+        Decimal(average.replace(",", "")),
+        top,
+    )
