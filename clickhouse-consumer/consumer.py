@@ -48,7 +48,7 @@ LAG_TIMEOUT_MS = 1000
 
 
 class TooManyInvalid(Exception):
-    """So many records in a row were skipped that the code must be wrong, not the data."""
+    """So many records in a row were refused that the code must be wrong, not the data."""
 
 
 class Stuck(Exception):
@@ -69,6 +69,7 @@ class Loader:
         self.statement = insert_statement(config)
         self.rows: list[Row] = []
         self.records: list[ConsumerRecord] = []  # where each of the rows came from
+        self.refused: list[tuple[ConsumerRecord, str]] = []  # of those rows, and why
         self.flush_at = math.inf  # while there is nothing to store or to commit
         self.retry_sec = 0.0  # more than 0 while ClickHouse does not acknowledge the batch
         self.invalid_in_a_row = self.refused_in_a_row = 0
@@ -89,7 +90,7 @@ class Loader:
 
     def step(self) -> None:
         self.poll()
-        is_full = len(self.rows) >= self.config.max_batch_rows
+        is_full = len(self.rows) >= self.config.max_batch_rows and self.flush_at < math.inf
         if self.clock() >= self.flush_at or (is_full and not self.retry_sec):
             self.flush()
         if self.retry_sec:
@@ -108,7 +109,7 @@ class Loader:
             polled = self.kafka.poll(timeout_ms=wait_sec * 1000, max_records=room)
         except RetriableError:  # Kafka is away, as the report will say; no record was taken
             return
-        if polled and not self.rows:
+        if polled:
             self.flush_at = min(self.flush_at, self.clock() + self.config.flush_interval_sec)
         for record in chain.from_iterable(polled.values()):
             self.polled += 1
@@ -120,19 +121,18 @@ class Loader:
             self.records.append(record)
             self.invalid_in_a_row = 0
         except InvalidMessage as reason:
+            self.skip(record, str(reason))
             self.invalid_in_a_row += 1
-            self.skip(record, str(reason), self.invalid_in_a_row)
+            stop_if_wrong(self.invalid_in_a_row)
 
-    def skip(self, record: ConsumerRecord, reason: str, in_a_row: int) -> None:
+    def skip(self, record: ConsumerRecord, reason: str) -> None:
         where = (record.topic, record.partition, record.offset)
         logger.warning("skipped topic %s partition %d offset %d: %s", *where, reason)
         self.skipped += 1
-        if in_a_row >= MAX_CONSECUTIVE_INVALID:
-            raise TooManyInvalid(f"skipped {in_a_row} records in a row: wrong code, not bad data")
 
     def flush(self) -> None:
         """Store the batch and commit, or keep it for the next try."""
-        inserts_before = self.inserts
+        self.refused = []
         try:
             if self.rows:
                 self.insert(self.rows, self.records)
@@ -147,12 +147,16 @@ class Loader:
             logger.info("ClickHouse is back")
             self.retry_sec = 0.0
             self.kafka.resume(*self.kafka.paused())
-        self.rows, self.records = [], []
-        if self.refused_in_a_row and self.inserts == inserts_before:
-            # All refused: perhaps the table is wrong. Give them up only once another row is stored.
+        if self.refused and len(self.refused) == len(self.rows):
+            # Perhaps the table is wrong, not the rows: beside the next ones it will show.
+            message = "all %d rows refused, next try together with the next rows: %s"
+            logger.warning(message, len(self.rows), self.refused[-1][1])
             self.flush_at = math.inf
-        else:
-            self.commit()
+            return
+        for record, refusal in self.refused:
+            self.skip(record, f"refused by ClickHouse: {refusal}")
+        self.rows, self.records = [], []
+        self.commit()
 
     def insert(self, rows: list[Row], records: list[ConsumerRecord]) -> None:
         """Insert rows as one block. If one is refused, halve the block until that one is alone."""
@@ -163,8 +167,9 @@ class Loader:
                 self.insert(rows[:half], records[:half])
                 self.insert(rows[half:], records[half:])
             else:
+                self.refused.append((records[0], str(reason)))
                 self.refused_in_a_row += 1
-                self.skip(records[0], f"refused by ClickHouse: {reason}", self.refused_in_a_row)
+                stop_if_wrong(self.refused_in_a_row)
             return
         self.refused_in_a_row = 0
         self.stored += len(rows)
@@ -217,6 +222,12 @@ class Loader:
         except KafkaError:
             return None
         return sum(ends.values()) - sum(polled) if partitions else None
+
+
+def stop_if_wrong(in_a_row: int) -> None:
+    """Raises TooManyInvalid."""
+    if in_a_row >= MAX_CONSECUTIVE_INVALID:
+        raise TooManyInvalid(f"refused {in_a_row} records in a row: wrong code, not bad data")
 
 
 class Coordinator(ConsumerCoordinator):  # type: ignore[misc]

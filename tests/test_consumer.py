@@ -809,7 +809,9 @@ def test_too_many_refused_rows_in_a_row_stop_the_service_before_they_are_committ
     assert setup.kafka.commits == []
 
 
-def test_rows_that_are_all_refused_are_not_committed_before_another_row_is_stored() -> None:
+def test_rows_that_are_all_refused_go_with_the_next_ones_until_one_is_stored(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     setup = Setup()
     setup.clickhouse.refuses = lambda each: each != row(2)
     for value in (message(0), message(1), b"x"):
@@ -819,6 +821,27 @@ def test_rows_that_are_all_refused_are_not_committed_before_another_row_is_store
     setup.broker.send(message(2), message(3))
     setup.step(2)
     assert setup.kafka.commits == [{P0: 5, P1: 0, P2: 0}]
+    skipped = [line for line in lines(caplog) if "refused by ClickHouse" in line]
+    assert [line.split(":")[0] for line in skipped] == [
+        f"skipped topic transactions_agg partition 0 offset {offset}" for offset in (0, 1, 4)
+    ]
+
+
+@pytest.mark.parametrize("max_batch_rows", [1, 100])
+def test_a_table_that_was_wrong_for_a_while_costs_no_row(max_batch_rows: int) -> None:
+    setup = Setup(max_batch_rows=max_batch_rows)
+    setup.clickhouse.refuses = lambda each: True
+    for minute in range(3):
+        setup.broker.send(message(minute))
+        setup.step_for(2)
+    attempts = len(setup.clickhouse.attempts)
+    setup.step_for(20)
+    assert len(setup.clickhouse.attempts) == attempts  # nothing new, nothing to try again with
+    setup.clickhouse.refuses = lambda each: False
+    setup.broker.send(message(3))
+    setup.step_for(2)
+    assert set(setup.clickhouse.table.values()) == {row(minute) for minute in range(4)}
+    assert setup.broker.committed == {P0: 4, P1: 0, P2: 0}
 
 
 def test_a_stored_row_between_refused_ones_keeps_the_service_going() -> None:
@@ -1107,7 +1130,7 @@ def test_too_many_invalid_records_end_in_one_line_and_exit_status_1(
     assert main_setup.kafka.is_closed
     assert main_setup.kafka.commits == []
     assert lines(caplog, logging.ERROR) == [
-        "skipped 1000 records in a row: wrong code, not bad data"
+        "refused 1000 records in a row: wrong code, not bad data"
     ]
 
 
