@@ -1,5 +1,7 @@
-# Ports and the password of a .env hold here, too, unless the environment has others.
-$(foreach setting,$(shell sed -n 's/^\([A-Z_]*\)=/\1?=/p' .env 2>/dev/null),$(eval $(setting)))
+# The settings of a .env hold here, too, unless the environment has others. $(shell) makes spaces of
+# the ends of lines, so those within a line have to hide.
+space := $(empty) $(empty)
+$(foreach setting,$(shell sed -n 's/ /$$(space)/g; s/^\([A-Z_]*\)=/\1?=/p' .env 2>/dev/null),$(eval $(setting)))
 export
 
 ifndef COMPOSE

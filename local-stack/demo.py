@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from statistics import quantiles
 from typing import NoReturn
 
@@ -33,7 +33,6 @@ REFRESH_SEC = 0.5
 PLAIN_LINE_SEC = 5  # between lines when the output is no terminal
 SHOWN_WINDOWS = 8
 VERIFY_TIMEOUT_SEC = 60
-WATERMARK = timedelta(minutes=10)
 
 console = Console()
 
@@ -46,7 +45,7 @@ class Progress:
         self.client = Client(
             "localhost", port=stack.clickhouse_port, user="consumer", password="MySecret"
         )
-        self.expected = oracle.Expected(WATERMARK)
+        self.expected = oracle.Expected.from_env(os.environ)
         self.freshness = Freshness(self.expected)
         self.rows: list[oracle.Row] = []
         self.first_row_at: float | None = None
@@ -168,7 +167,7 @@ def run(stack: Stack, rate: str, duration_sec: int) -> int:
         oracle.RawTopic(f"localhost:{stack.kafka_port}", "transactions_raw"),
         progress.client,
         "aggregated_analytics",
-        oracle.Expected(WATERMARK),
+        oracle.Expected.from_env(os.environ),
         VERIFY_TIMEOUT_SEC,
     )
     return 0 if is_equal else 1

@@ -59,9 +59,12 @@ def machine() -> Iterator[Check]:
 def ports() -> Iterator[Check]:
     for ways, variables in ((BOTH, PORTS), (LOCAL, LOCAL_PORTS)):
         for variable, default in variables.items():
-            port = int(os.environ.get(variable) or default)
+            port = os.environ.get(variable) or str(default)
+            if not port.isdecimal() or int(port) > 65535:
+                yield Check(ways, False, f"{variable}={port}", "a port is a number up to 65535")
+                continue
             advice = f"stop what listens there (this pipeline, perhaps), or set {variable}"
-            free = is_free(port)
+            free = is_free(int(port))
             yield Check(ways, free, f"port {port} is {'free' if free else 'in use'}", advice)
 
 

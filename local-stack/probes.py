@@ -19,7 +19,7 @@ TIMEOUT_SEC = 3.0
 TOPICS = ("transactions_raw", "transactions_agg")
 CLICKHOUSE_USER, CLICKHOUSE_PASSWORD = "consumer", "MySecret"
 TABLE_ANSWERS = "SELECT count() FROM aggregated_analytics"
-HEARTBEAT_SEC = 15  # three times as long as a service is silent while it waits for another
+HEARTBEAT_SEC = 15  # as in the health checks of docker-compose.yml
 
 
 class NotReady(Exception):

@@ -394,18 +394,24 @@ def table(parts: Sequence[Part]) -> str:
 
 
 def next_steps(stack: Stack) -> str:
-    moved = stack.kafka_port != Stack.kafka_port
-    servers = f"KAFKA_BOOTSTRAP_SERVERS=localhost:{stack.kafka_port} " if moved else ""
-    site = f"http://localhost:{stack.clickhouse_http_port}"
-    http_port = stack.clickhouse_http_port
-    http = "" if http_port == Stack.clickhouse_http_port else f"CLICKHOUSE_HTTP_PORT={http_port} "
+    def moved(variable: str, value: object, usual: object) -> str:
+        return "" if value == usual else f"{variable}={value} "
+
+    servers = f"localhost:{stack.kafka_port}"
+    servers = moved("KAFKA_BOOTSTRAP_SERVERS", servers, f"localhost:{Stack.kafka_port}")
+    kafka = moved("KAFKA_PORT", stack.kafka_port, Stack.kafka_port)
+    native = moved("CLICKHOUSE_PORT", stack.clickhouse_port, Stack.clickhouse_port)
+    http = moved("CLICKHOUSE_HTTP_PORT", stack.clickhouse_http_port, Stack.clickhouse_http_port)
+    site = f"http://localhost:{stack.clickhouse_http_port}/analytics"
+    folder = moved("STACK_DIR", stack.directory, Stack.directory)
     return f"""
 Everything runs. Logs: {stack.directory / "log"}
   send transactions   . .venv/bin/activate && {servers}python producer/producer.py
-  watch the sales     {site}/analytics (user consumer, password MySecret)
-  look at a topic     make topics TOPIC=transactions_agg
+  watch the sales     {site} (user consumer, password MySecret)
+  look at a topic     {kafka}make topics TOPIC=transactions_agg
   query               {http}make query
-  stop                make local-down"""
+  prove the numbers   {kafka}{native}make verify
+  stop                {folder}make local-down"""
 
 
 def run(command: str, stack: Stack) -> int:

@@ -23,8 +23,8 @@ from typing import Self
 
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
-from py4j.protocol import Py4JError
-from pyspark.errors import StreamingQueryException
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark.errors import PySparkException, StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.listener import StreamingQueryProgress
@@ -37,6 +37,7 @@ logger = logging.getLogger("spark-job")
 STATE_PARTITIONS = 2  # pinned by the checkpoint; each is a task and a few files per batch
 # For a backlog: eight and ten times the defaults of Kafka's consumer make it a tenth faster.
 FETCH_BYTES, POLL_RECORDS = 8 * 2**20, 5_000
+REPEATS = "numDroppedDuplicateRows"  # Spark's name for what DEDUPLICATE_ORDERS drops
 LOG_INTERVAL_SEC = 10
 WAIT_INTERVAL_SEC = 5
 
@@ -51,10 +52,13 @@ CHECKED = {
     "kafka_bootstrap_servers": (r"[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*", "host:port[,host:port]"),
     "raw_topic": TOPIC,
     "agg_topic": TOPIC,
-    "spark_master": (r"local(\[.+\])?|yarn|(spark|k8s)://.+", "spark://host:port or local[*]"),
+    "spark_master": (
+        r"local(\[(\*|[1-9][0-9]*)\])?|yarn|(spark|k8s)://.+",
+        "spark://host:port or local[*]",
+    ),
     "watermark": DURATION,
     "trigger_interval": DURATION,
-    "max_offsets_per_trigger": (r"[1-9][0-9]*", "a whole number above 0"),
+    "max_offsets_per_trigger": (r"[1-9][0-9]{0,17}", "a whole number above 0"),
     "deduplicate_orders": (r"true|false", "true or false"),
 }
 
@@ -98,6 +102,11 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
     observed = [batch.observedMetrics["judged"] for batch in batches]
     operators = [operator for batch in batches for operator in batch.stateOperators]
     dropped = sum(operator.numRowsDroppedByWatermark for operator in operators)
+    repeats = [
+        operator.customMetrics[REPEATS]
+        for operator in operators
+        if REPEATS in operator.customMetrics
+    ]
     total = {
         name: sum(row[name] for row in observed) for name in ("records", "valid", *REASONS, LATE)
     }
@@ -111,7 +120,8 @@ def summary(batches: Iterable[StreamingQueryProgress], raw_topic: str) -> str | 
     return (
         f"batches={len(observed)} records={total['records']} valid={total['valid']}"
         f" rejected={sum(total[reason] for reason in REASONS)} ({rejected}) late={total[LATE]}"
-        f" last_window={last_window} lag={lag(batches[-1])}"
+        + (f" repeated={sum(repeats)}" if repeats else "")
+        + f" last_window={last_window} lag={lag(batches[-1])}"
         + (f"; last seen: {', '.join(examples)}" if examples else "")
         # Only if partitions are read further apart in time than STATE_SLACK allows.
         + (f"; NOT COUNTED: {dropped} groups of valid records behind the state" if dropped else "")
@@ -237,8 +247,8 @@ def explain(error: StreamingQueryException, config: Config) -> str:
     """One line on why the query ended, and what to do where a person has to act."""
     text = str(error)
     start_over = (
-        f"delete {config.checkpoint_location}, or set CHECKPOINT_LOCATION to a new folder (the job"
-        " then starts over from the earliest offset, and the table stays right)"
+        f"delete {config.checkpoint_location}, or set CHECKPOINT_LOCATION to a new folder; the job"
+        " then starts over from the earliest offset"
     )
     if "data may have been lost because they are not available in Kafka" in text:
         return (
@@ -248,7 +258,8 @@ def explain(error: StreamingQueryException, config: Config) -> str:
     if re.search(r"\[(STATE_STORE_\w*SCHEMA|STREAMING_STATEFUL_OPERATOR)\w*", text):
         return (
             f"the checkpoint {config.checkpoint_location} was written by another version of this"
-            f" query: {start_over}"
+            f" query: {start_over}. If fewer records count now, compute the table anew, too"
+            " (docs/production.md)"
         )
     if "[CANNOT_LOAD_STATE_STORE" in text:
         return (
@@ -258,13 +269,18 @@ def explain(error: StreamingQueryException, config: Config) -> str:
     return "the query failed: " + text.splitlines()[0]
 
 
+def cause(error: Exception) -> str:
+    """What a failed call of Spark says in one line; the first one of Java's errors names none."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[1 if isinstance(error, Py4JJavaError) and len(lines) > 1 else 0].lstrip(": ")
+
+
 def run(config: Config, stop: Event) -> int:
     """Keep the query running until `stop` is set; the exit code."""
     try:
         spark = session(config)
-    except Exception as error:  # Java's own; its first line, which names no cause, is left out
-        reason = str(error).split("\n")[:2][-1]
-        logger.error("no Spark at %s: %s", config.spark_master, reason)
+    except Exception as error:
+        logger.error("no Spark at %s: %s", config.spark_master, cause(error))
         return 1
     stop_on_signals(stop)  # again: Spark has just put its own handlers in place
     wait_for_topics(config, stop)
@@ -278,6 +294,9 @@ def run(config: Config, stop: Event) -> int:
                 return 1
             logger.warning("going on from the checkpoint: %s", reason)
             wait_for_topics(config, stop)
+        except (Py4JJavaError, PySparkException) as error:
+            logger.error("the query failed: %s", cause(error))
+            return 1
         except (Py4JError, ConnectionError):
             logger.error("the driver's Java process has ended; whoever started this job may again")
             return 1

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
@@ -242,6 +242,15 @@ class Expected:
     verdicts: Counter[str] = field(default_factory=Counter)
     order_ids: set[str] = field(default_factory=set)
 
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """By the job's settings WATERMARK and DEDUPLICATE_ORDERS."""
+        unit, count = (env.get("WATERMARK") or "10 minutes").rstrip("s").split()[::-1]
+        return cls(
+            watermark=timedelta(**{f"{unit}s": int(count)}),
+            deduplicate=env.get("DEDUPLICATE_ORDERS") == "true",
+        )
+
     def add(self, value: bytes | None, arrival: datetime) -> datetime | None:
         """Judge and count one record; the start of the window it counts in, if it does."""
         try:
@@ -425,11 +434,6 @@ def main(arguments: list[str], env: Mapping[str, str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for equality")
     timeout_sec = parser.parse_args(arguments).timeout
-    unit, count = (env.get("WATERMARK") or "10 minutes").rstrip("s").split()[::-1]
-    expected = Expected(
-        watermark=timedelta(**{f"{unit}s": int(count)}),
-        deduplicate=(env.get("DEDUPLICATE_ORDERS") or "false").lower() == "true",
-    )
     raw = RawTopic(
         env.get("KAFKA_BOOTSTRAP_SERVERS") or "localhost:9092",
         env.get("RAW_TOPIC") or "transactions_raw",
@@ -442,7 +446,7 @@ def main(arguments: list[str], env: Mapping[str, str]) -> int:
         database=env.get("CLICKHOUSE_DATABASE") or "default",
     )
     table = env.get("CLICKHOUSE_TABLE") or "aggregated_analytics"
-    return 0 if verify(raw, client, table, expected, timeout_sec) else 1
+    return 0 if verify(raw, client, table, Expected.from_env(env), timeout_sec) else 1
 
 
 if __name__ == "__main__":

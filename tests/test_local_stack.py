@@ -190,19 +190,37 @@ def test_a_stack_is_stopped_with_the_ports_that_it_was_started_with(
 
 
 @pytest.mark.parametrize(("environment", "port"), [({}, "19092"), ({"KAFKA_PORT": "1"}, "1")])
-def test_make_takes_ports_from_the_environment_before_those_of_a_env_file(
+def test_make_takes_settings_from_the_environment_before_those_of_a_env_file(
     environment: dict[str, str], port: str, tmp_path: Path
 ) -> None:
-    (tmp_path / ".env").write_text("# ports\nKAFKA_PORT=19092\n")
-    makefile = LOCAL_STACK.parent / "Makefile"
-    database = subprocess.run(
-        ["make", "--print-data-base", "--dry-run", "--file", makefile, "help"],
+    (tmp_path / ".env").write_text("# settings\nKAFKA_PORT=19092\nWATERMARK=20 minutes\n")
+    makefile = (LOCAL_STACK.parent / "Makefile").read_text()
+    (tmp_path / "Makefile").write_text(f"{makefile}\nshow:\n\t@env\n")
+    shown = subprocess.run(
+        ["make", "show"],
         cwd=tmp_path,
         env={"PATH": os.environ["PATH"], **environment},
         capture_output=True,
         text=True,
-    ).stdout
-    assert re.findall(r"^KAFKA_PORT = (.*)$", database, re.MULTILINE) == [port]
+    )
+    assert {f"KAFKA_PORT={port}", "WATERMARK=20 minutes"} <= set(shown.stdout.splitlines()), shown
+
+
+def test_the_next_steps_are_for_the_stack_that_was_started(tmp_path: Path) -> None:
+    usual = stack.next_steps(Stack())
+    assert not re.search(r"[A-Z]=", usual.replace("TOPIC=", ""))
+    steps = stack.next_steps(
+        Stack(tmp_path, kafka_port=1, clickhouse_port=2, clickhouse_http_port=3)
+    )
+    for command in (
+        "KAFKA_BOOTSTRAP_SERVERS=localhost:1 python",
+        "localhost:3/analytics",
+        "KAFKA_PORT=1 make topics",
+        "CLICKHOUSE_HTTP_PORT=3 make query",
+        "KAFKA_PORT=1 CLICKHOUSE_PORT=2 make verify",
+        f"STACK_DIR={tmp_path} make local-down",
+    ):
+        assert command in steps
 
 
 def test_status_table_shows_the_address_or_what_is_wrong() -> None:

@@ -146,7 +146,8 @@ def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSess
     schema = "topic string, partition int, offset long, timestamp timestamp, value binary"
     judged = totals.judge(totals.parse(spark.createDataFrame(rows, schema)), WATERMARK)
     observed = judged.agg(*totals.counts()).first()
-    kept, dropped = (SimpleNamespace(numRowsDroppedByWatermark=n) for n in (0, 2))
+    kept, dropped = (SimpleNamespace(numRowsDroppedByWatermark=n, customMetrics={}) for n in (0, 2))
+    repeats = SimpleNamespace(numRowsDroppedByWatermark=0, customMetrics={stream_job.REPEATS: 3})
     source = SimpleNamespace(
         latestOffset='{"raw":{"0":50,"1":109}}', endOffset='{"raw":{"0":20,"1":109}}'
     )
@@ -157,6 +158,7 @@ def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSess
         sources=[source],
     )
     behind = SimpleNamespace(**{**vars(batch), "stateOperators": [kept, dropped]})
+    unique = SimpleNamespace(**{**vars(batch), "stateOperators": [repeats, kept]})
     idle = SimpleNamespace(numInputRows=0, observedMetrics={"judged": Row()}, stateOperators=[])
     assert stream_job.summary([batch, batch, idle], "raw") == (
         "batches=2 records=18 valid=4"
@@ -168,6 +170,7 @@ def test_the_summary_counts_each_reason_and_tells_where_to_look(spark: SparkSess
     assert str(stream_job.summary([behind], "raw")).endswith(
         "; NOT COUNTED: 2 groups of valid records behind the state"
     )
+    assert " late=2 repeated=6 last_window=" in str(stream_job.summary([unique, unique], "raw"))
 
 
 def test_without_records_there_is_no_summary() -> None:

@@ -236,6 +236,8 @@ def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> No
         assert list(checkpoint.glob("state/0/*/*.changelog")), "the order ids are in RocksDB"
         job.terminate()
         assert job.wait(timeout=60) == 0, pipeline.log("other-job")
+    assert "records=100 valid=100 rejected=0" in pipeline.log("other-job")
+    assert " repeated=60 " in pipeline.log("other-job")
     # The same checkpoint with another query is refused in one line that says what to do.
     pipeline.send("repeats_raw", orders)
     with running_job(pipeline, DEDUPLICATE_ORDERS="false", **settings) as job:
@@ -266,6 +268,13 @@ def test_records_that_were_deleted_unread_end_the_job_with_the_way_out(pipeline:
         assert job.wait(timeout=120) == 1, pipeline.log("other-job")
     last_line = pipeline.log("other-job").splitlines()[-1]
     assert "deleted records of aged_raw that this job had not read" in last_line
+
+
+def test_a_query_that_cannot_start_ends_with_the_cause(pipeline: Pipeline) -> None:
+    with running_job(pipeline, CHECKPOINT_LOCATION="/dev/null/checkpoint") as job:
+        assert job.wait(timeout=120) == 1, pipeline.log("other-job")
+    last_line = pipeline.log("other-job").splitlines()[-1]
+    assert re.search(r"the query failed: .*/dev/null/checkpoint", last_line)
 
 
 def test_the_services_find_each_other_in_whatever_order_they_start(pipeline: Pipeline) -> None:
