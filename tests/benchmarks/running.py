@@ -2,9 +2,10 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from statistics import quantiles
@@ -17,12 +18,13 @@ from freshness import Freshness
 from results import Row
 from stack import SERVICES
 from testbed import Testbed, java_below, resident_mb
+from waiting import eventually
 
 WATERMARK = timedelta(minutes=10)
 DAY_SEC = 86_400
 WARM_UP_SEC, WARM_UP_RATE = 10, 100
 POLL_SEC = 0.05
-REST_SEC = 5.0
+REST_SEC, RESTS = 5.0, 12  # how long the last records may take, looked at so many times
 FOOTPRINT_RATE = 1_000
 REPORT_SEC = 10  # of the consumer's line on its inserts
 
@@ -38,8 +40,8 @@ def start(bed: Testbed) -> list[Row]:
         bed.start_anew()
         ready.append(time.monotonic() - begun)
         with sending(bed, 100):
-            while not bed.pipeline.query("SELECT 1 FROM aggregated_analytics LIMIT 1"):
-                time.sleep(POLL_SEC)
+            row = "SELECT 1 FROM aggregated_analytics LIMIT 1"
+            eventually(partial(bed.pipeline.query, row), "the table has a row", 180, POLL_SEC)
             first_row.append(time.monotonic() - begun)
     return [
         Row("all parts ready", ready, "s", wanted="<= 20"),
@@ -51,6 +53,8 @@ def start(bed: Testbed) -> list[Row]:
 def sending(bed: Testbed, rate: float, processes: int = 1) -> Iterator[psutil.Process]:
     process = bed.pipeline.producer(RATE=rate, PROCESSES=processes)
     try:
+        assert process.stderr
+        process.stderr.readline()  # its first line; from there on it stops when it is told to
         yield psutil.Process(process.pid)
     finally:
         process.terminate()
@@ -68,9 +72,8 @@ def fresh(bed: Testbed) -> list[Row]:
     for rate in rates:
         phases.append(datetime.now(UTC))
         ask(bed, rate, bed.sizes.fresh_sec, answers)
-    poll(bed, time.monotonic() + REST_SEC, answers)
     phases.append(datetime.now(UTC))
-    delays = delays_sec(bed, answers)
+    delays = delays_sec(bed, answers, partial(poll, bed, REST_SEC, answers))
     cuts: dict[int, list[list[float]]] = {rate: [] for rate in bed.sizes.fresh_rates}
     for rate, (begun, end) in zip(rates, pairwise(phases), strict=True):
         of_phase = [delay for when, delay in delays if begun <= when < end]
@@ -85,11 +88,11 @@ def fresh(bed: Testbed) -> list[Row]:
 def ask(bed: Testbed, rate: float, seconds: float, answers: list[Answer]) -> None:
     """Send for so long and keep what the table answers meanwhile, each time it has changed."""
     with sending(bed, rate):
-        poll(bed, time.monotonic() + seconds, answers)
+        poll(bed, seconds, answers)
 
 
-def poll(bed: Testbed, end: float, answers: list[Answer]) -> None:
-    client = bed.pipeline.client()
+def poll(bed: Testbed, seconds: float, answers: list[Answer]) -> None:
+    client, end = bed.pipeline.client(), time.monotonic() + seconds
     while time.monotonic() < end:
         rows = sorted(oracle.fetch_rows(client, "aggregated_analytics"))
         if not answers or rows != answers[-1][1]:
@@ -98,22 +101,29 @@ def poll(bed: Testbed, end: float, answers: list[Answer]) -> None:
     client.disconnect()
 
 
-def delays_sec(bed: Testbed, answers: Iterable[Answer]) -> list[tuple[datetime, float]]:
+def delays_sec(
+    bed: Testbed, answers: list[Answer], look: Callable[[], None]
+) -> list[tuple[datetime, float]]:
     """Arrival and delay of every record, found afterwards so as not to take the pipeline's time.
 
     The table says how many records of a window it counts, not which: those that came first.
+    `look` adds answers; it is called once, then for as long as a record is not counted.
     """
+    look()
     freshness = Freshness(oracle.Expected(WATERMARK))
     raw = oracle.RawTopic(bed.servers, "transactions_raw")
     for value, arrival in sorted(raw.read_new(), key=lambda record: record[1]):
         freshness.arrived(value, arrival)
     raw.close()
-    found = []
-    for moment, rows in answers:
-        found += [(when, (moment - when).total_seconds()) for when in freshness.counted(rows)]
-    if any(freshness.waiting.values()):
-        raise RuntimeError(f"not counted: {sum(map(len, freshness.waiting.values()))} records")
-    return found
+    found, seen = list[tuple[datetime, float]](), 0
+    for _ in range(RESTS):
+        for moment, rows in answers[seen:]:
+            found += [(when, (moment - when).total_seconds()) for when in freshness.counted(rows)]
+        seen = len(answers)
+        if not any(freshness.waiting.values()):
+            return found
+        look()
+    raise RuntimeError(f"not counted: {sum(map(len, freshness.waiting.values()))} records")
 
 
 def footprint(bed: Testbed) -> list[Row]:

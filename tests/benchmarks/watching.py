@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from statistics import quantiles
 
@@ -29,10 +30,9 @@ def page(bed: Testbed) -> list[Row]:
             for seconds in (bed.sizes.page_warm_up_sec, *[bed.sizes.page_sec] * bed.sizes.runs):
                 watch(page, seconds, answers)
                 ends.append(datetime.now(UTC))
-        watch(page, REST_SEC, answers)
+        delays = delays_sec(bed, answers, partial(watch, page, REST_SEC, answers))
     finally:
         browser.quit()
-    delays = delays_sec(bed, answers)
     runs = [[delay for when, delay in delays if a <= when < b] for a, b in pairwise(ends)]
     cuts = [quantiles(run, n=100, method="inclusive") for run in runs]
     rate = f"{bed.sizes.page_rate}/s"

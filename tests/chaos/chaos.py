@@ -145,7 +145,8 @@ class Chaos:
         else:
             targets = [p for name in fault.components for p in self.processes(name)]
             for process in targets:
-                process.kill() if fault.kind == "kill" else process.suspend()
+                with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                    process.kill() if fault.kind == "kill" else process.suspend()
             try:
                 time.sleep(fault.seconds)
             finally:

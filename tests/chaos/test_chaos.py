@@ -7,11 +7,13 @@ import socket
 import subprocess
 from collections import Counter
 from itertools import islice
+from math import ceil, floor
 from pathlib import Path
 
 import pytest
 
 import chaos
+import summary
 from doctor import is_free
 from faults import COMPONENTS, schedule
 from oracle import REASONS
@@ -28,6 +30,17 @@ def test_a_seed_decides_and_every_component_gets_its_share() -> None:
     alone = Counter((fault.kind, fault.components) for fault in faults[:24])
     assert all(alone[kind, (name,)] == 1 for name in COMPONENTS for kind in ("kill", "freeze"))
     assert {name for fault in faults[:10] for name in fault.components} == set(COMPONENTS)
+
+
+def test_the_readme_has_the_results() -> None:
+    runs = summary.runs()
+    assert {run["verdict"] for run in runs} == {"equal"}
+    assert summary.with_tables(summary.README.read_text(), runs) == summary.README.read_text()
+    faults = [fault for run in runs for fault in run["faults"]]
+    killed = [fault["recovery_sec"] for fault in faults if fault["kind"] == "kill"]
+    readme = " ".join((PROJECT / "README.md").read_text().split())
+    assert f", {len(faults)} faults, every verdict `equal`" in readme
+    assert f"made up for in {floor(min(killed))} to {ceil(max(killed))} s" in readme
 
 
 # Seeds that found something, and what it was.

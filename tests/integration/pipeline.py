@@ -103,6 +103,11 @@ class Pipeline:
             "localhost", port=self.stack.clickhouse_port, user="consumer", password="MySecret"
         )
 
+    def pid(self, service: str) -> int:
+        """Of a service that runs or is about to; never 0, which is more than one process."""
+        eventually(lambda: self.stack.pid(service), f"{service} runs")
+        return self.stack.pid(service)
+
     def query(self, sql: str) -> list[tuple[object, ...]]:
         client = self.client()
         try:
@@ -157,6 +162,21 @@ def committed_lag(pipeline: Pipeline) -> int:
         return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)
 
 
+def job_lag(pipeline: Pipeline) -> int:
+    """Raw records that are in no batch which the job has committed."""
+    checkpoint = pipeline.stack.directory / "checkpoint"
+    if (last := newest_batch(checkpoint / "commits")) < 0:
+        return pipeline.raw_records()
+    (ends,) = source_ends(checkpoint / "offsets" / str(last)).values()
+    return pipeline.raw_records() - sum(ends.values())
+
+
+def source_ends(batch: Path) -> dict[str, dict[str, int]]:
+    """Where a batch of the offset log ends: topic -> partition -> offset."""
+    ends: dict[str, dict[str, int]] = json.loads(batch.read_text().splitlines()[-1])
+    return ends
+
+
 def newest_batch(log: Path) -> int:
     return max((int(path.name) for path in log.iterdir() if path.name.isdecimal()), default=-1)
 
@@ -185,5 +205,6 @@ def consumer_dies(pipeline: Pipeline, patch: str, **settings: str) -> None:
     eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
     pipeline.stack.stop(GROUP)
     pipeline.produce(2000)
-    eventually(lambda: committed_lag(pipeline) > 0, "the job has written new totals")
+    eventually(lambda: job_lag(pipeline) == 0, "the job has written all new totals")
+    assert committed_lag(pipeline) > 0
     assert_kills_itself(start_patched(pipeline, "clickhouse-consumer/consumer", patch, **settings))

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import psutil
@@ -95,9 +95,10 @@ def test_the_consumer_account_may_only_read_and_insert(pipeline: Pipeline, state
 
 
 def test_no_password_in_any_log_or_command_line(pipeline: Pipeline) -> None:
-    family = psutil.Process(pipeline.stack.pid("supervisord")).children(recursive=True)
-    alive = [process for process in family if process.status() != psutil.STATUS_ZOMBIE]
-    commands = [" ".join(process.cmdline()) for process in alive]
+    commands = []
+    for process in psutil.Process(pipeline.stack.pid("supervisord")).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # `topics` may just be ending
+            commands.append(" ".join(process.cmdline()))
     assert any("consumer.py" in command for command in commands)
     assert not [command for command in commands if "MySecret" in command]
     assert not [name for name in SERVICES if "MySecret" in pipeline.log(name)]
@@ -164,15 +165,17 @@ def test_the_consumer_keeps_its_rows_while_clickhouse_is_away(pipeline: Pipeline
 
 
 def test_a_killed_job_goes_on_from_its_checkpoint(pipeline: Pipeline) -> None:
+    logged = job_counts(pipeline).get("records", 0)
+    pipeline.produce(500)
+    eventually(lambda: job_counts(pipeline).get("records", 0) >= logged + 500, "the job logs them")
     eventually(lambda: committed_lag(pipeline) == 0, "nothing is under way")
-    read_before = job_counts(pipeline).get("records", 0)
-    raw_before = pipeline.raw_records()
-    os.kill(pipeline.stack.pid("spark-job"), signal.SIGKILL)
+    read_before, raw_before = job_counts(pipeline)["records"], pipeline.raw_records()
+    os.kill(pipeline.pid("spark-job"), signal.SIGKILL)
     pipeline.produce(1000)
     pipeline.verify()
-    eventually(lambda: job_counts(pipeline)["records"] >= read_before + 1000, "the job logs them")
+    eventually(lambda: job_counts(pipeline)["records"] >= read_before + 1000, "it logs the rest")
     # Not the whole topic again, only what the last batches before the kill may have held.
-    assert job_counts(pipeline)["records"] < read_before + raw_before
+    assert job_counts(pipeline)["records"] < read_before + raw_before + 1000
 
 
 def test_a_job_without_its_checkpoint_starts_over_and_the_table_stays_right(
@@ -187,9 +190,9 @@ def test_a_job_without_its_checkpoint_starts_over_and_the_table_stays_right(
 
 def test_a_broker_that_was_away_costs_nothing_that_it_acknowledged(pipeline: Pipeline) -> None:
     before = pipeline.raw_records()
-    producer = pipeline.producer(RATE=200, DURATION_SEC=30)
+    producer = pipeline.producer(RATE=200, COUNT=6000)
     eventually(lambda: pipeline.raw_records() > before, "the producer sends")
-    os.kill(pipeline.stack.pid("kafka"), signal.SIGKILL)
+    os.kill(pipeline.pid("kafka"), signal.SIGKILL)
     _, log = producer.communicate(timeout=180)
     assert producer.returncode == 0, log
     totals = re.search(r"acknowledged (\d+), failed 0", log.splitlines()[-1])
@@ -274,7 +277,7 @@ def test_a_query_that_cannot_start_ends_with_the_cause(pipeline: Pipeline) -> No
     with running_job(pipeline, CHECKPOINT_LOCATION="/dev/null/checkpoint") as job:
         assert job.wait(timeout=120) == 1, pipeline.log("other-job")
     last_line = pipeline.log("other-job").splitlines()[-1]
-    assert re.search(r"the query failed: .*/dev/null/checkpoint", last_line)
+    assert re.search(r"the query failed: .*/dev/null", last_line)
 
 
 def test_the_services_find_each_other_in_whatever_order_they_start(pipeline: Pipeline) -> None:
@@ -290,9 +293,14 @@ def test_the_services_find_each_other_in_whatever_order_they_start(pipeline: Pip
 
 
 def test_rows_and_offsets_survive_down_and_up(pipeline: Pipeline) -> None:
+    pipeline.produce(500)
+    pipeline.verify()
     orders = pipeline.stored_orders()
     pipeline.stack.down()
+    read_before = job_counts(pipeline).get("records", 0)  # its last line comes when it stops
     pipeline.stack.up(deadline_sec=240)
     assert pipeline.stored_orders() == orders
     pipeline.produce(500)
     pipeline.verify()
+    eventually(lambda: job_counts(pipeline)["records"] >= read_before + 500, "the job logs them")
+    assert job_counts(pipeline)["records"] == read_before + 500  # it has not started over

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from pipeline import (
     committed_lag,
     consumer_dies,
     eventually,
+    source_ends,
     start_patched,
 )
 
@@ -64,7 +66,7 @@ def test_an_insert_of_unknown_outcome_is_repeated(pipeline: Pipeline) -> None:
     eventually(lambda: committed_lag(pipeline) == 0, "the consumer has committed everything")
     pipeline.stack.stop(GROUP)
     pipeline.produce(2000)
-    patch = KILL_CLICKHOUSE_MID_INSERT.format(pid=pipeline.stack.pid("clickhouse-server"))
+    patch = KILL_CLICKHOUSE_MID_INSERT.format(pid=pipeline.pid("clickhouse-server"))
     survivor = start_patched(pipeline, "clickhouse-consumer/consumer", patch)
     try:
         pipeline.verify()
@@ -83,11 +85,23 @@ def test_a_batch_that_was_written_and_not_committed_is_written_again(pipeline: P
     pipeline.produce(2000)
     pipeline.verify()
     last = pipeline.stop_job_between_batches()
-    commits = pipeline.stack.directory / "checkpoint" / "commits"
-    (commits / str(last)).unlink()
-    (commits / f".{last}.crc").unlink(missing_ok=True)
+    checkpoint = pipeline.stack.directory / "checkpoint"
+    offsets, commits = checkpoint / "offsets", checkpoint / "commits"
+
+    def forget(log: Path) -> None:
+        (log / str(last)).unlink()
+        (log / f".{last}.crc").unlink(missing_ok=True)
+
+    # After the last records comes a batch without any, which only moves the watermark.
+    while source_ends(offsets / str(last)) == source_ends(offsets / str(last - 1)):
+        forget(offsets)
+        forget(commits)
+        last -= 1
+    forget(commits)
+    written = pipeline.raw_records("transactions_agg")
     pipeline.stack.start("spark-job")
     eventually((commits / str(last)).exists, "the batch is committed again")
+    assert pipeline.raw_records("transactions_agg") > written
     pipeline.produce(500)
     pipeline.verify()
 
