@@ -7,7 +7,7 @@ import socket
 import subprocess
 from collections import Counter
 from itertools import islice
-from math import ceil, floor
+from math import ceil
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ def test_the_readme_has_the_results() -> None:
     killed = [fault["recovery_sec"] for fault in faults if fault["kind"] == "kill"]
     readme = " ".join((PROJECT / "README.md").read_text().split())
     assert f", {len(faults)} faults, every verdict `equal`" in readme
-    assert f"made up for in {floor(min(killed))} to {ceil(max(killed))} s" in readme
+    assert f"made up for in {round(min(killed))} to {ceil(max(killed))} s" in readme
 
 
 # Seeds that found something, and what it was.
