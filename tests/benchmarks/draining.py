@@ -67,29 +67,31 @@ def backlog(bed: Testbed) -> list[Row]:
 
 
 def growth(bed: Testbed) -> list[Row]:
-    """More and more work, each time with new processes, after a first query that is not counted."""
+    """More and more work in turns, each time with new processes, after a query not counted."""
     bed.run_engines_only()
-    topic, first = bed.new_topic(), bed.new_topic()
+    first, *topics = [bed.new_topic() for _ in (0, *bed.sizes.growth)]
     first.fill_up_to(2 * bed.sizes.growth[0])  # for the first million, Java compiles
-    rows, smallest = list[Row](), list[float]()
-    for count in bed.sizes.growth:
+    for topic, count in zip(topics, bed.sizes.growth, strict=True):
         topic.fill_up_to(count)
-        runs, peaks = list[Drained](), list[PeakMemory]()
-        for _ in range(bed.sizes.runs):
+    runs: list[list[Drained]] = [[] for _ in topics]
+    peaks: list[list[PeakMemory]] = [[] for _ in topics]
+    for _ in range(bed.sizes.runs):
+        for number, topic in enumerate(topics):
             with PeakMemory(bed) as peak:
-                runs += drain(bed, [Plan(topic)], warm_up=Plan(first))
-            peaks.append(peak)
-        speeds = [run.per_second for run in runs]
-        smallest = smallest or speeds
-        what = f"{count:,} records"
+                runs[number] += drain(bed, [Plan(topic)], warm_up=Plan(first))
+            peaks[number].append(peak)
+    rows = []
+    smallest = [run.per_second for run in runs[0]]
+    for count, found, most in zip(bed.sizes.growth, runs, peaks, strict=True):
+        what, speeds = f"{count:,} records", [run.per_second for run in found]
         rows += [
             Row(what, speeds, "records/s", smallest, "0.9 to 1.1 of the first"),
-            Row(f"{what}, driver", [peak.driver_mb for peak in peaks], "MB", wanted="flat"),
-            Row(f"{what}, executor", [peak.executor_mb for peak in peaks], "MB", wanted="flat"),
-            Row(f"{what}, state", [run.state_rows for run in runs], "windows", wanted="bounded"),
+            Row(f"{what}, driver", [each.driver_mb for each in most], "MB", wanted="flat"),
+            Row(f"{what}, executor", [each.executor_mb for each in most], "MB", wanted="flat"),
+            Row(f"{what}, state", [run.state_rows for run in found], "windows", wanted="bounded"),
         ]
-    topic.delete()
-    first.delete()
+    for topic in (first, *topics):
+        topic.delete()
     return rows
 
 
