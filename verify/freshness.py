@@ -1,11 +1,11 @@
-"""Which records of the raw topic does the table count by now?"""
+"""Which records of the raw topic the table counts by now."""
 
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
 from threading import Lock
 
-from oracle import Expected, Row
+from windows import Expected, Row
 
 
 class Freshness:
@@ -17,12 +17,13 @@ class Freshness:
         self.lock = Lock()
 
     def arrived(self, value: bytes | None, arrival: datetime) -> None:
+        """Take note of a record that Kafka stamped `arrival`."""
         with self.lock:
             if start := self.expected.add(value, arrival):
                 self.waiting.setdefault(start, deque()).append(arrival)
 
     def counted(self, rows: Iterable[Row]) -> list[datetime]:
-        """The arrivals of the records that these rows count, and no rows before them did."""
+        """The arrivals of the records that these rows count and no earlier rows did."""
         found = []
         with self.lock:
             for row in rows:

@@ -1,12 +1,15 @@
-"""Builders of raw records, a corpus of records at the edge of every rule, and a strategy for more."""
+"""Raw records for tests: the contract's examples, builders, a corpus of edge cases, a strategy."""
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from hypothesis import strategies as st
 
 ARRIVAL = datetime(2026, 11, 1, 12, 30, 15, 250_000, tzinfo=UTC)
-"""The Kafka timestamp of the records below."""
+"""The Kafka timestamp of the records below, and of the examples."""
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "contract" / "examples"
 
 VALID = {
     "order_id": "5f0c2b34-9a3e-4c53-8f0e-1df2a1b7c001",
@@ -20,6 +23,11 @@ VALID = {
 }
 
 
+def examples(name: str) -> list[bytes]:
+    """The values in contract/examples/<name>.jsonl, such as "transactions_raw/late"."""
+    return (EXAMPLES / f"{name}.jsonl").read_bytes().removesuffix(b"\n").split(b"\n")
+
+
 def transaction(**changes: object) -> bytes:
     """A valid record with some fields changed; a field set to `...` is left out."""
     fields = {**VALID, **changes}
@@ -27,7 +35,7 @@ def transaction(**changes: object) -> bytes:
 
 
 def with_raw(name: str, token: str) -> bytes:
-    """A valid record with one field written as the given JSON text, which need not be JSON."""
+    """A valid record with one field written as the given JSON text, which need not be valid JSON."""
     return transaction(**{name: "@@"}).replace(b'"@@"', token.encode("utf-8", "surrogatepass"))
 
 
@@ -168,7 +176,7 @@ RECORD = st.fixed_dictionaries(
 
 @st.composite
 def broken_bytes(draw: st.DrawFn) -> bytes:
-    """A record with a few bytes put in, taken out or changed."""
+    """A record with a few bytes inserted, removed or changed."""
     value = bytearray(json.dumps(draw(RECORD)).encode())
     for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(value)))
@@ -177,10 +185,10 @@ def broken_bytes(draw: st.DrawFn) -> bytes:
 
 
 RECORDS = RECORD.map(json.dumps).map(str.encode) | broken_bytes()
-"""Any record that is nearly right."""
+"""Any record that is valid or nearly so."""
 
 
 def moved_to(moment: datetime, value: bytes | None) -> bytes | None:
-    """A record about ARRIVAL, as one about another minute."""
+    """The record with every time in the minute of ARRIVAL moved to that of `moment`."""
     written, wanted = (f"{each:%Y-%m-%dT%H:%M}".encode() for each in (ARRIVAL, moment))
     return value and value.replace(written, wanted)

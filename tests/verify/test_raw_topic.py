@@ -1,0 +1,62 @@
+"""Reading the raw topic to its end, and from when on it is complete."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from kafka.errors import KafkaTimeoutError
+
+import verify
+from fakes import EVER, FakeKafkaConsumer
+from orders import NOON
+from verify import RawTopic
+
+
+def topic_with(
+    monkeypatch: pytest.MonkeyPatch, *partitions: tuple[int, list[bytes]]
+) -> tuple[RawTopic, FakeKafkaConsumer]:
+    consumer = FakeKafkaConsumer(*partitions)
+    monkeypatch.setattr(verify, "KafkaConsumer", lambda **_: consumer)
+    return RawTopic("localhost:9092", "raw"), consumer
+
+
+def test_every_record_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, consumer = topic_with(monkeypatch, (0, [b"a", b"b"]), (0, []), (0, [b"c"]))
+    assert sorted(raw.read_new()) == [
+        (b"a", NOON),
+        (b"b", NOON + timedelta(seconds=1)),
+        (b"c", NOON),
+    ]
+    assert list(raw.read_new()) == []
+    consumer.partitions[1][1].append(b"d")
+    assert list(raw.read_new()) == [(b"d", NOON)]
+    assert raw.size() == 4
+    assert raw.complete_since == EVER
+
+
+def test_after_records_were_deleted_the_topic_is_complete_since_the_first_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw, _ = topic_with(monkeypatch, (7, [b"a", b"b"]), (0, [b"c"]), (9, [b"d"]))
+    list(raw.read_new())
+    assert raw.complete_since == NOON + timedelta(seconds=9)
+    assert raw.size() == 4
+
+
+def test_a_partition_without_its_records_makes_the_topic_complete_only_from_now_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = datetime.now(UTC)
+    raw, _ = topic_with(monkeypatch, (7, []), (0, [b"c"]))
+    assert before <= raw.complete_since <= datetime.now(UTC)
+
+
+def test_no_kafka_and_no_topic_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match="^no topic raw at localhost:9092$"):
+        topic_with(monkeypatch)
+
+    def no_kafka(**_: object) -> None:
+        raise KafkaTimeoutError
+
+    monkeypatch.setattr(verify, "KafkaConsumer", no_kafka)
+    with pytest.raises(SystemExit, match="^no Kafka answers at localhost:9092$"):
+        RawTopic("localhost:9092", "raw")

@@ -1,0 +1,234 @@
+"""Recompute every window from transactions_raw and compare the result with the table.
+
+This is an independent recomputation (testers call it an oracle). It reads the topic from the first
+record to the last and applies the rules of docs/validity.md in plain Python. It shares no code with
+the pipeline, so a mistake in one cannot hide in the other.
+
+Prints `verified` and exits 0 when every window is equal. Prints the differences and exits 1 when
+the deadline has passed and some window is not. Exits 2 when a setting is wrong.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from clickhouse_driver import Client
+from clickhouse_driver.errors import Error as ClickHouseError
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from rules import AHEAD_LIMIT
+from settings import Settings, SettingsError, load
+from windows import COLUMNS, Difference, Expected, Row, compare
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+STILL_FILLING_SEC = 5  # the table may be behind on a window that has just got a record
+PATIENCE_SEC = 10  # for such windows; while a producer runs, there is always one
+POLL_INTERVAL_SEC = 0.5
+
+
+class TableUnavailable(Exception):
+    """ClickHouse does not answer; the text is one line."""
+
+
+class RawTopic:
+    """The records of a topic, each once, in offset order per partition.
+
+    All records that arrived at `complete_since` or later are there; Kafka may have deleted older
+    ones. Raises SystemExit if there is no Kafka or no such topic.
+    """
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=bootstrap_servers,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_poll_records=10_000,
+                reconnect_backoff_max_ms=1000,
+            )
+        except KafkaError:
+            raise SystemExit(f"no Kafka answers at {bootstrap_servers}") from None
+        partitions = self._consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise SystemExit(f"no topic {topic} at {bootstrap_servers}")
+        self._partitions = [TopicPartition(topic, number) for number in partitions]
+        self._consumer.assign(self._partitions)
+        self._consumer.seek_to_beginning()
+        self._begins = self._consumer.beginning_offsets(self._partitions)
+        self.complete_since = datetime.min.replace(tzinfo=UTC)
+        ends = self._consumer.end_offsets(self._partitions)
+        if any(begin == ends[p] > 0 for p, begin in self._begins.items()):
+            self.complete_since = datetime.now(UTC)  # all records of a partition are gone
+
+    def read_new(self) -> Iterable[tuple[bytes | None, datetime]]:
+        """Value and Kafka timestamp of every record between the last call and now."""
+        ends = self._consumer.end_offsets(self._partitions)
+        while any(self._consumer.position(p) < end for p, end in ends.items()):
+            for records in self._consumer.poll(timeout_ms=1000).values():
+                for record in records:
+                    arrival = EPOCH + timedelta(milliseconds=record.timestamp)
+                    partition = TopicPartition(record.topic, record.partition)
+                    if record.offset == self._begins[partition] > 0:
+                        self.complete_since = max(self.complete_since, arrival)
+                    yield record.value, arrival
+
+    def size(self) -> int:
+        """The number of records in the topic."""
+        ends = self._consumer.end_offsets(self._partitions)
+        return sum(ends[p] - begin for p, begin in self._begins.items())
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def fetch_rows(client: Client, table: str) -> list[Row]:
+    """All rows of the table, in no particular order. Raises what clickhouse-driver raises."""
+    return [Row(*row) for row in client.execute(f"SELECT {', '.join(COLUMNS)} FROM {table}")]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The topic and the table at one moment, compared from the window `since` on."""
+
+    expected: dict[datetime, Row]  # by window_start
+    rows: list[Row]  # of the table
+    differences: list[Difference]  # those that waiting does not explain
+    filling: list[Difference]  # those of windows that the table is merely behind on
+    since: datetime  # the topic may have lost records of older windows
+    left_out: int  # rows of such windows
+
+    @property
+    def is_equal(self) -> bool:
+        return bool(self.expected) and not self.differences  # nothing compared proves nothing
+
+    def is_final(self, elapsed_sec: float) -> bool:
+        """Whether this is the verdict, or another snapshot may be better."""
+        return self.is_equal and (not self.filling or elapsed_sec > PATIENCE_SEC)
+
+
+def take_snapshot(raw: RawTopic, client: Client, table: str, expected: Expected) -> Snapshot:
+    """Read what is new in the topic, read the table, and compare. Raises TableUnavailable."""
+    add_new(raw, expected)
+    try:
+        rows = fetch_rows(client, table)
+    except (OSError, EOFError, ClickHouseError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TableUnavailable(first_line) from None
+    # The rows may count records that have arrived since the topic was read.
+    add_new(raw, expected)
+    return compared(expected, rows, raw.complete_since, datetime.now(UTC))
+
+
+def add_new(raw: RawTopic, expected: Expected) -> None:
+    for value, arrival in raw.read_new():
+        expected.add(value, arrival)
+
+
+def compared(
+    expected: Expected, rows: list[Row], complete_since: datetime, now: datetime
+) -> Snapshot:
+    """Compare the windows of which the topic still has every record."""
+    since = complete_since + AHEAD_LIMIT  # a record may be for a window that is so much ahead
+    complete = [row for row in rows if row.window_start >= since]
+    want = {start: each.row(start) for start, each in expected.windows.items() if start >= since}
+    by_start = {row.window_start: row for row in complete}
+    differences: list[Difference] = []
+    filling: list[Difference] = []
+    for difference in compare(want, complete):
+        is_filling = still_filling(difference, expected, by_start, now)
+        (filling if is_filling else differences).append(difference)
+    return Snapshot(want, complete, differences, filling, since, len(rows) - len(complete))
+
+
+def still_filling(
+    difference: Difference, expected: Expected, actual: Mapping[datetime, Row], now: datetime
+) -> bool:
+    """Whether the table is merely behind on a window that has just got a record."""
+    window = expected.windows.get(difference.window_start)
+    row = actual.get(difference.window_start)
+    if window is None or difference.kind == "duplicate":
+        return False
+    is_fresh = now - window.last_arrival < timedelta(seconds=STILL_FILLING_SEC)
+    return is_fresh and (row is None or row.total_orders < window.orders)
+
+
+def verify(
+    raw: RawTopic, client: Client, table: str, expected: Expected, timeout_sec: float
+) -> bool:
+    """Take snapshots until one is final or the time is over, and print the verdict.
+
+    Returns whether all is equal. Raises SystemExit if ClickHouse does not answer in time.
+    """
+    start = time.monotonic()
+    while True:
+        try:
+            snapshot = take_snapshot(raw, client, table, expected)
+        except TableUnavailable as error:  # it may be restarting
+            if time.monotonic() - start > timeout_sec:
+                raise SystemExit(f"ClickHouse does not answer: {error}") from None
+        else:
+            elapsed_sec = time.monotonic() - start
+            if snapshot.is_final(elapsed_sec) or elapsed_sec > timeout_sec:
+                print_verdict(snapshot, expected)
+                return snapshot.is_equal
+        time.sleep(POLL_INTERVAL_SEC)
+
+
+def print_verdict(snapshot: Snapshot, expected: Expected) -> None:
+    for kind, start, detail in snapshot.differences:
+        print(f"{kind:9} {start:%Y-%m-%dT%H:%MZ}  {detail}")
+    verdicts = expected.verdicts
+    counts = (
+        f"{len(snapshot.expected)} windows, {verdicts['valid']} transactions,"
+        f" {expected.rejected} rejected"
+    )
+    counts += "".join(
+        f", {verdicts[name]} {name}" for name in ("late", "repeated") if verdicts[name]
+    )
+    filling = f" ({len(snapshot.filling)} still filling)" if snapshot.filling else ""
+    if not snapshot.expected:
+        print(f"nothing to verify: {counts}")
+    elif snapshot.differences:
+        print(f"NOT equal: {len(snapshot.differences)} differences in {counts}{filling}")
+    else:
+        print(f"verified: {counts}, all equal{filling}")
+    if snapshot.left_out:
+        since = f"{snapshot.since:%Y-%m-%d %H:%M:%S}"
+        print(
+            f"left out: {snapshot.left_out} windows from before {since}, which the topic has lost"
+        )
+
+
+def connect_clickhouse(settings: Settings) -> Client:
+    return Client(
+        host=settings.clickhouse_host,
+        port=settings.clickhouse_port,
+        user=settings.clickhouse_user,
+        password=settings.clickhouse_password.get_secret_value(),
+        database=settings.clickhouse_database,
+    )
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for equality")
+    timeout_sec = parser.parse_args(arguments).timeout
+    try:
+        settings = load()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    raw = RawTopic(settings.kafka_bootstrap_servers, settings.raw_topic)
+    expected = Expected(settings.watermark, settings.deduplicate_orders)
+    client = connect_clickhouse(settings)
+    return 0 if verify(raw, client, settings.clickhouse_table, expected, timeout_sec) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
