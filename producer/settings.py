@@ -1,0 +1,77 @@
+"""Settings of the producer, each an environment variable in capitals and a --flag."""
+
+import reprlib
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsError(ValueError):
+    """A setting has a wrong value; the text is one line that names it and what is allowed."""
+
+
+# What a type allows is its pattern or range, and in words, for the error line, its title.
+Servers = Annotated[
+    str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
+]
+Topic = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", title="a name of letters, digits and ._-")
+]
+Rate = Annotated[float, Field(ge=0, le=1e6, title="a number from 0 (no limit) to 1000000")]
+Count = Annotated[int, Field(ge=0, title="a whole number, 0 for endless")]
+Seconds = Annotated[float, Field(ge=0, le=1e9, title="a number from 0 (endless) to 1000000000")]
+Seed = Annotated[int | None, Field(title="a whole number, or empty")]
+Share = Annotated[float, Field(ge=0, le=1, title="a number from 0 to 1")]
+Processes = Annotated[int, Field(ge=1, le=100, title="a whole number from 1 to 100")]
+
+
+class Settings(BaseSettings):
+    """Send endless random purchase transactions to Kafka."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True,
+        frozen=True,
+        use_attribute_docstrings=True,
+        cli_prog_name="producer.py",
+        cli_kebab_case=True,
+        cli_hide_none_type=True,
+    )
+
+    kafka_bootstrap_servers: Servers = "localhost:9092"
+    """Kafka brokers, separated by commas."""
+    raw_topic: Topic = "transactions_raw"
+    """Topic to write to."""
+    rate: Rate = 100
+    """Records per second. 0: as fast as possible."""
+    count: Count = 0
+    """Number of records to send. 0: no limit."""
+    duration_sec: Seconds = 0
+    """Stop after this many seconds. 0: no limit."""
+    seed: Seed = None
+    """The same seed gives the same records, except for their times. Empty: a random seed."""
+    invalid_share: Share = 0.02
+    """Share of deliberately invalid records."""
+    late_share: Share = 0.01
+    """Share of records that are 1 to 5 minutes late."""
+    processes: Processes = 1
+    """Processes that share `RATE` and `COUNT`. Use more when one core cannot reach `RATE`."""
+
+
+def load(arguments: Sequence[str]) -> Settings:
+    """Read and check flags and environment; flags win, an empty variable counts as not set.
+
+    Raises SettingsError; for an unknown flag or --help, SystemExit, as argparse does.
+    """
+    try:
+        return Settings(_cli_parse_args=list(arguments))
+    except ValidationError as error:
+        raise SettingsError(in_one_line(error)) from None
+
+
+def in_one_line(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = str(problem["loc"][0])
+    allowed = Settings.model_fields[name].title
+    return f"{name.upper()} must be {allowed}, not {reprlib.repr(problem['input'])}"
