@@ -1,0 +1,50 @@
+"""What a failure means for the person who reads the log: one line each."""
+
+import re
+
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark.errors import StreamingQueryException
+
+from settings import Settings
+
+JVM_EXITED = "the Spark driver's JVM has exited; restart the job"
+
+
+def is_failure_of_kafka(error: Exception) -> bool:
+    """Whether the query has failed because of Kafka, so that it can go on once Kafka answers."""
+    return isinstance(error, StreamingQueryException) and "org.apache.kafka.common." in str(error)
+
+
+def advice(error: Exception, settings: Settings) -> str:
+    """One line on why the query has ended, and what to do where a person has to act."""
+    if isinstance(error, Py4JError | ConnectionError) and not isinstance(error, Py4JJavaError):
+        return JVM_EXITED
+    text, checkpoint = str(error), settings.checkpoint_location
+    start_over = (
+        f"delete {checkpoint}, or set CHECKPOINT_LOCATION to a new folder; the job then starts over"
+        " from the earliest offset"
+    )
+    if "data may have been lost because they are not available in Kafka" in text:
+        return (
+            f"Kafka has deleted records of {settings.raw_topic} that this job had not read;"
+            f" to go on without them, {start_over}"
+        )
+    if re.search(r"\[(STATE_STORE_\w*SCHEMA|STREAMING_STATEFUL_OPERATOR)\w*", text):
+        return (
+            f"the checkpoint {checkpoint} was written by another version of this query:"
+            f" {start_over}. If fewer records count now, rebuild the table, too"
+            " (docs/production.md)"
+        )
+    if "[CANNOT_LOAD_STATE_STORE" in text:
+        return (
+            f"the state in the checkpoint {checkpoint} cannot be read; if it is damaged,"
+            f" {start_over}"
+        )
+    return f"the query failed: {first_line(error)}"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of the error's text that says what went wrong."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    # Py4J's own first line only says that a call has failed.
+    return lines[1 if isinstance(error, Py4JJavaError) and len(lines) > 1 else 0].lstrip(": ")

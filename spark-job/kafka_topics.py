@@ -1,0 +1,41 @@
+"""Wait for Kafka and its topics: Spark itself fails, slowly, where a topic is missing."""
+
+import logging
+import time
+
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+
+from lifecycle import Stop
+from settings import Settings
+
+logger = logging.getLogger(__name__)
+
+LOG_INTERVAL_SEC = 5
+RETRY_INTERVAL_SEC = 0.5
+CONNECT_TIMEOUT_MS = 1000
+
+
+def wait_for_topics(settings: Settings, stop: Stop) -> None:
+    """Return when both topics exist or a stop is requested; log a line every few seconds."""
+    next_line = time.monotonic()
+    while not stop.requested and (missing := missing_topics(settings)):
+        if time.monotonic() >= next_line:
+            names = " and ".join(sorted(missing))
+            servers = settings.kafka_bootstrap_servers
+            logger.info("waiting for Kafka at %s to have %s", servers, names)
+            next_line += LOG_INTERVAL_SEC
+        stop.wait(RETRY_INTERVAL_SEC)
+
+
+def missing_topics(settings: Settings) -> set[str]:
+    """Those of the job's two topics that Kafka does not have; both if it does not answer."""
+    wanted = {settings.raw_topic, settings.agg_topic}
+    try:
+        with KafkaConsumer(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
+        ) as consumer:
+            return wanted - set(consumer.topics())
+    except KafkaError:
+        return wanted

@@ -1,0 +1,103 @@
+"""The one line that a failure is reported with."""
+
+import pytest
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
+from pyspark.errors import AnalysisException, StreamingQueryException
+
+from advice import advice, first_line, is_failure_of_kafka
+from settings import Settings
+
+START_OVER = (
+    "delete /data/checkpoints, or set CHECKPOINT_LOCATION to a new folder;"
+    " the job then starts over from the earliest offset"
+)
+
+
+class JavaError(Py4JJavaError):  # type: ignore[misc]
+    """An error of Java with its text; a real one asks the JVM for it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (
+            "[STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA] Streaming stateful...",
+            "the checkpoint /data/checkpoints was written by another version of this query:"
+            f" {START_OVER}. If fewer records count now, rebuild the table, too"
+            " (docs/production.md)",
+        ),
+        (
+            "[STREAM_FAILED] Query terminated: [STATE_STORE_KEY_SCHEMA_NOT_COMPATIBLE] Provided...",
+            "the checkpoint /data/checkpoints was written by another version of this query:"
+            f" {START_OVER}. If fewer records count now, rebuild the table, too"
+            " (docs/production.md)",
+        ),
+        (
+            "[STREAM_FAILED] Query terminated: [CANNOT_LOAD_STATE_STORE.UNCATEGORIZED] An error...",
+            "the state in the checkpoint /data/checkpoints cannot be read;"
+            f" if it is damaged, {START_OVER}",
+        ),
+        (
+            "[STREAM_FAILED] Query terminated with exception: Some data may have been lost because"
+            " they are not available in Kafka any more;\neither the data was aged out by Kafka...",
+            "Kafka has deleted records of raw that this job had not read;"
+            f" to go on without them, {START_OVER}",
+        ),
+        (
+            "[STREAM_FAILED] Query terminated: Task failed\n\tat Executor.run",
+            "the query failed: [STREAM_FAILED] Query terminated: Task failed",
+        ),
+    ],
+    ids=["operators", "schema", "damaged", "deleted", "other"],
+)
+def test_each_failure_of_the_query_has_its_advice(text: str, line: str) -> None:
+    settings = Settings(checkpoint_location="/data/checkpoints", raw_topic="raw")
+    assert advice(StreamingQueryException(text), settings) == line
+
+
+@pytest.mark.parametrize(
+    "error", [Py4JNetworkError("empty"), Py4JError(), ConnectionRefusedError()]
+)
+def test_no_answer_from_java_means_that_the_jvm_has_exited(error: Exception) -> None:
+    assert advice(error, Settings()) == "the Spark driver's JVM has exited; restart the job"
+
+
+def test_an_error_of_java_is_not_taken_for_the_end_of_the_jvm() -> None:
+    error = JavaError(
+        "An error occurred while calling o1.start.\n: java.io.IOException: /x\n\tat y"
+    )
+    assert advice(error, Settings()) == "the query failed: java.io.IOException: /x"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            JavaError("An error occurred\n: java.io.IOException: no space"),
+            "java.io.IOException: no space",
+        ),
+        (JavaError("An error occurred"), "An error occurred"),
+        (AnalysisException("[NO_SUCH] first\nsecond"), "[NO_SUCH] first"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_the_first_line_says_what_went_wrong(error: Exception, line: str) -> None:
+    assert first_line(error) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "of_kafka"),
+    [
+        (StreamingQueryException("x\norg.apache.kafka.common.errors.TimeoutException: y"), True),
+        (StreamingQueryException("[STREAM_FAILED] Query terminated"), False),
+        (AnalysisException("org.apache.kafka.common.errors.TimeoutException"), False),
+    ],
+)
+def test_only_a_running_query_can_fail_because_of_kafka(error: Exception, of_kafka: bool) -> None:
+    assert is_failure_of_kafka(error) is of_kafka
