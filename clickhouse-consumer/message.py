@@ -1,6 +1,6 @@
-"""What a record of `transactions_agg` says: one window, as a row of `aggregated_analytics`.
+"""Turn the value of a record of `transactions_agg` into a row of `aggregated_analytics`.
 
-Strict about what is there, lenient about how a time is written. Amounts never pass through a
+Strict about what each field is, lenient about how a time is written. Amounts never pass through a
 binary float.
 """
 
@@ -15,13 +15,14 @@ from typing import Any, NamedTuple, NoReturn
 
 from dateutil.parser import isoparse
 
+MAX_CONSECUTIVE_INVALID = 1000
 CENT = Decimal("0.01")
 EPOCH_TEXT = re.compile(r"[0-9]{10}|[0-9]{13}")
 ISO_TEXT = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}.{0,30}")
 
 
 class Row(NamedTuple):
-    """One window. The fields are the columns of the INSERT, in its order."""
+    """The totals of one window. The fields are the columns of the INSERT, in its order."""
 
     window_start: datetime
     window_end: datetime
@@ -32,11 +33,27 @@ class Row(NamedTuple):
 
 
 class InvalidMessage(ValueError):
-    """A record is no valid window; the text says why."""
+    """The value of a record is not a window that the table can hold; the text says why."""
+
+
+class TooManyInvalid(Exception):
+    """So many records in a row were refused that a bug is more likely than bad data."""
+
+
+def raise_if_too_many(in_a_row: int) -> None:
+    """Raises TooManyInvalid at the limit, given the number of records refused in a row so far."""
+    if in_a_row >= MAX_CONSECUTIVE_INVALID:
+        raise TooManyInvalid(
+            f"refused {in_a_row} records in a row:"
+            " looks like a bug or a foreign producer, not bad data"
+        )
 
 
 def to_datetime(value: Any) -> datetime:
-    """ISO 8601 (no offset means UTC) or epoch, cut to the whole seconds that a DateTime holds."""
+    """Read ISO 8601 (no offset means UTC) or epoch time, cut to the whole seconds of a DateTime.
+
+    Raises ValueError or ArithmeticError, as all the readers below do.
+    """
     if type(value) is str:
         return datetime_from_text(value)
     if type(value) in (int, Decimal):
@@ -44,11 +61,11 @@ def to_datetime(value: Any) -> datetime:
     raise ValueError
 
 
-@lru_cache(maxsize=4096)  # isoparse is slow, and every window comes many times
+@lru_cache(maxsize=4096)  # isoparse is slow, and each window is updated many times
 def datetime_from_text(text: str) -> datetime:
     if EPOCH_TEXT.fullmatch(text):
         return datetime_from_epoch(int(text))
-    if not ISO_TEXT.fullmatch(text):  # isoparse takes a date without a time, too
+    if not ISO_TEXT.fullmatch(text):  # isoparse also reads a date without a time
         raise ValueError
     moment = isoparse(text)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -56,7 +73,7 @@ def datetime_from_text(text: str) -> datetime:
 
 
 def datetime_from_epoch(value: int | Decimal) -> datetime:
-    """Seconds up to the year 5138, milliseconds from 1973 on."""
+    """Read seconds (up to the year 5138) or milliseconds (from 1973 on)."""
     return datetime_from_seconds(value if value < 10**11 else value // 1000)
 
 
@@ -81,30 +98,34 @@ def to_uint64(value: Any) -> int:
 def to_string(value: Any) -> str:
     if type(value) is not str:
         raise ValueError
-    value.encode()  # half of a surrogate pair is legal in JSON and cannot be stored
+    value.encode()  # fails on half of a surrogate pair, which is legal in JSON and cannot be stored
     return value
 
 
+# How to read each field, and in words what it must be.
 READERS: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "window_start": (to_datetime, "time from 1970 to 2106"),
-    "window_end": (to_datetime, "time from 1970 to 2106"),
-    "total_sales": (partial(to_cents, context=Context(38)), "amount of at most 38 digits"),
-    "total_orders": (to_uint64, "whole number from 0 to 2^64 - 1"),
-    "average_order_value": (partial(to_cents, context=Context(18)), "amount of at most 18 digits"),
+    "window_start": (to_datetime, "a time from 1970 to 2106"),
+    "window_end": (to_datetime, "a time from 1970 to 2106"),
+    "total_sales": (partial(to_cents, context=Context(38)), "an amount of at most 38 digits"),
+    "total_orders": (to_uint64, "a whole number from 0 to 2^64 - 1"),
+    "average_order_value": (
+        partial(to_cents, context=Context(18)),
+        "an amount of at most 18 digits",
+    ),
     "top_product": (to_string, "text"),
 }
 
 
 def refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
-# One for all: json.loads with these arguments would build one for each record.
+# Built once: json.loads with these arguments would build a decoder per record.
 JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=refuse_constant)
 
 
 def parse(value: bytes | None) -> Row:
-    """Read one record. Raises InvalidMessage, and nothing else, if the table cannot hold it."""
+    """Read the value of one record. Raises InvalidMessage, and nothing else, if that fails."""
     if value is None:
         raise InvalidMessage("no value (a tombstone)")
     try:
@@ -127,4 +148,4 @@ def read(message: dict[str, Any], column: str) -> Any:
         return convert(message[column])
     except (ValueError, ArithmeticError):
         found = reprlib.repr(message[column])[:100]
-        raise InvalidMessage(f"{column} is no {expected}: {found}") from None
+        raise InvalidMessage(f"{column} is not {expected}: {found}") from None

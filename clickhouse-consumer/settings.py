@@ -1,67 +1,84 @@
-"""What the consumer can be told: docs/settings.md says what each setting is for."""
+"""Settings of the consumer, each from the environment variable of the same name in capitals."""
 
-import re
 import reprlib
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class ConfigError(ValueError):
-    """A setting has a value that is not allowed; the text names the variable and what is."""
+class SettingsError(ValueError):
+    """A setting has a wrong value; the text is one line that names it and what is allowed."""
 
 
-def matching(pattern: str) -> Callable[[str], object]:
-    return re.compile(pattern, re.ASCII).fullmatch
+def in_existing_folder(path: Path | None) -> Path | None:
+    if path and not path.parent.is_dir():
+        raise ValueError("no such folder")
+    return path
 
 
-NAME = (matching(r"[A-Za-z_]\w*"), "a name of letters, digits and _")
-ALLOWED: dict[str, tuple[Callable[[Any], object], str]] = {
-    "kafka_bootstrap_servers": (matching(r"[^\s,]+:\d+(,[^\s,]+:\d+)*"), "host:port[,host:port]"),
-    "agg_topic": (matching(r"[\w.-]{1,249}"), "a name of letters, digits and ._-"),
-    "max_batch_rows": (lambda rows: 1 <= rows <= 1_000_000, "a whole number from 1 to 1000000"),
-    "flush_interval_sec": (lambda sec: 0 <= sec <= 60, "a number of seconds from 0 to 60"),
-    "clickhouse_port": (lambda port: 1 <= port <= 65535, "a port from 1 to 65535"),
-    "clickhouse_database": NAME,
-    "clickhouse_table": NAME,
-    "health_file": (lambda path: Path(path).parent.is_dir(), "a file in a folder that exists"),
-}
+# What a type allows is its pattern or range, and in words, for the error line, its title.
+Servers = Annotated[
+    str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
+]
+Topic = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", title="a name of letters, digits and ._-")
+]
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", title="a name of letters, digits and _")
+]
+Port = Annotated[int, Field(ge=1, le=65535, title="a port from 1 to 65535")]
+Rows = Annotated[int, Field(ge=1, le=1_000_000, title="a whole number from 1 to 1000000")]
+Seconds = Annotated[float, Field(ge=0, le=60, title="a number of seconds from 0 to 60")]
+HealthFile = Annotated[
+    Path | None,
+    AfterValidator(in_existing_folder),
+    Field(title="a file in a folder that exists"),
+]
 
 
-@dataclass(frozen=True)
-class Config:
-    """Settings, each from the environment variable of the same name in capitals."""
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
+    )
 
-    kafka_bootstrap_servers: str = "localhost:9092"
-    agg_topic: str = "transactions_agg"
+    kafka_bootstrap_servers: Servers = "localhost:9092"
+    """Kafka brokers, separated by commas."""
+    agg_topic: Topic = "transactions_agg"
+    """Topic to read."""
     consumer_group: str = "clickhouse-consumer"
-    max_batch_rows: int = 10_000
-    flush_interval_sec: float = 0.1
+    """Consumers in the same group share the partitions."""
+    max_batch_rows: Rows = 10_000
+    """Maximum number of rows per insert."""
+    flush_interval_sec: Seconds = 0.1
+    """Maximum time that the first row of a batch waits for more rows."""
     clickhouse_host: str = "localhost"
-    clickhouse_port: int = 9000
+    """Host of the ClickHouse server."""
+    clickhouse_port: Port = 9000
+    """Port of its native protocol."""
     clickhouse_user: str = "consumer"
-    clickhouse_password: str = field(default="MySecret", repr=False)
-    clickhouse_database: str = "default"
-    clickhouse_table: str = "aggregated_analytics"
-    health_file: str = ""
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read and check all settings; an empty variable counts as not set. Raises ConfigError."""
-        given = {
-            name: checked(name, env[name.upper()], default)
-            for name, default in vars(cls()).items()
-            if env.get(name.upper())
-        }
-        return cls(**given)
+    """User with the right to insert into the table."""
+    clickhouse_password: SecretStr = SecretStr("MySecret")
+    """Password of that user, never logged. In Docker, set `CONSUMER_PASSWORD` instead."""
+    clickhouse_database: Name = "default"
+    """Database of the table."""
+    clickhouse_table: Name = "aggregated_analytics"
+    """Table to insert into."""
+    health_file: HealthFile = None
+    """Touched about every second, except while ClickHouse does not accept rows."""
 
 
-def checked(name: str, text: str, default: Any) -> Any:
-    is_allowed, allowed = ALLOWED.get(name, (bool, "any text"))
-    with suppress(ValueError):
-        value = type(default)(text)
-        if is_allowed(value):
-            return value
-    raise ConfigError(f"{name.upper()} must be {allowed}, not {reprlib.repr(text)}")
+def load() -> Settings:
+    """Read and check the environment; an empty variable counts as not set. Raises SettingsError."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(in_one_line(error)) from None
+
+
+def in_one_line(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    name = str(problem["loc"][0])
+    allowed = Settings.model_fields[name].title
+    return f"{name.upper()} must be {allowed}, not {reprlib.repr(problem['input'])}"

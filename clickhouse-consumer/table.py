@@ -1,14 +1,16 @@
-"""How rows get into the ClickHouse table, and what its answers mean."""
+"""Insert rows into the ClickHouse table, and say what its answers mean."""
+
+from dataclasses import dataclass, field
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import ServerException, TypeMismatchError
 
-from message import Row
-from settings import Config
+from message import Row, raise_if_too_many
+from settings import Settings
 
 # TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, TOO_LARGE_STRING_SIZE,
 # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, DECIMAL_OVERFLOW and
-# VIOLATED_CONSTRAINT. Any other answer is about the server, not about a row, and is waited out.
+# VIOLATED_CONSTRAINT. Any other answer is about the server, not about a row: it may pass.
 REFUSED_ROW_CODES = {53, 69, 70, 131, 321, 349, 407, 469}
 # What the driver raises when a value does not fit the type of its column.
 REFUSED_ROW_ERRORS = (TypeMismatchError, TypeError, AttributeError, UnicodeEncodeError)
@@ -19,17 +21,65 @@ class RowRefused(Exception):
 
 
 class NotAcknowledged(Exception):
-    """An insert failed for another reason; whether the rows are stored is unknown."""
+    """An insert failed for another reason; whether its rows are stored is unknown."""
 
 
-def connect_clickhouse(config: Config) -> Client:
-    """Wait for nothing: the client connects, and connects again, when it inserts."""
+@dataclass(frozen=True)
+class Inserted:
+    """What became of the rows of a batch."""
+
+    stored: list[Row] = field(default_factory=list)
+    refused: dict[int, str] = field(default_factory=dict)
+    """The reason for each row that ClickHouse refused, by the row's position in the batch."""
+    inserts: int = 0
+    """The number of blocks that ClickHouse acknowledged."""
+
+    def __add__(self, other: "Inserted") -> "Inserted":
+        return Inserted(
+            self.stored + other.stored,
+            self.refused | other.refused,
+            self.inserts + other.inserts,
+        )
+
+
+class Table:
+    """The table of windows, with the number of rows in a row that it has refused."""
+
+    def __init__(self, clickhouse: Client, settings: Settings) -> None:
+        self.clickhouse = clickhouse
+        self.statement = insert_statement(settings)
+        self.refused_in_a_row = 0
+
+    def insert(self, rows: list[Row], first: int = 0) -> Inserted:
+        """Insert rows as one block, or without those that ClickHouse refuses.
+
+        A refused block is halved until the refused row is alone. `first` is the position of the
+        first of the rows in their batch.
+
+        Raises NotAcknowledged, and TooManyInvalid if too many rows in a row are refused.
+        """
+        if not rows:
+            return Inserted()
+        try:
+            insert_block(self.clickhouse, self.statement, rows)
+        except RowRefused as reason:
+            if half := len(rows) // 2:
+                return self.insert(rows[:half], first) + self.insert(rows[half:], first + half)
+            self.refused_in_a_row += 1
+            raise_if_too_many(self.refused_in_a_row)
+            return Inserted(refused={first: str(reason)})
+        self.refused_in_a_row = 0
+        return Inserted(stored=rows, inserts=1)
+
+
+def connect_clickhouse(settings: Settings) -> Client:
+    """Does not block: the client connects, and reconnects, when it inserts."""
     return Client(
-        config.clickhouse_host,
-        port=config.clickhouse_port,
-        user=config.clickhouse_user,
-        password=config.clickhouse_password,
-        database=config.clickhouse_database,
+        settings.clickhouse_host,
+        port=settings.clickhouse_port,
+        user=settings.clickhouse_user,
+        password=settings.clickhouse_password.get_secret_value(),
+        database=settings.clickhouse_database,
         settings={"async_insert": 0},  # acknowledged must mean stored
         connect_timeout=3,
         sync_request_timeout=3,
@@ -37,13 +87,13 @@ def connect_clickhouse(config: Config) -> Client:
     )
 
 
-def insert_statement(config: Config) -> str:
-    table = f"`{config.clickhouse_database}`.`{config.clickhouse_table}`"
+def insert_statement(settings: Settings) -> str:
+    table = f"`{settings.clickhouse_database}`.`{settings.clickhouse_table}`"
     return f"INSERT INTO {table} ({', '.join(Row._fields)}) VALUES"
 
 
-def store(clickhouse: Client, statement: str, rows: list[Row]) -> None:
-    """Insert rows as one block. Raises RowRefused or NotAcknowledged."""
+def insert_block(clickhouse: Client, statement: str, rows: list[Row]) -> None:
+    """Insert rows as one block: all of them or none. Raises RowRefused or NotAcknowledged."""
     try:
         acknowledged = clickhouse.execute(statement, rows)
     except Exception as error:  # whatever it is, the rows are kept or reported

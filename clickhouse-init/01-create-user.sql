@@ -1,12 +1,12 @@
--- The one account that applications and people use. It may read and write the table of windows, nothing else.
+-- The one account for applications and people. It can read and write the table of windows, nothing else.
 --
--- final = 1: every SELECT sees the newest row of each window only, before ClickHouse has merged its parts too.
--- async_insert = 0: an INSERT that was acknowledged is stored. It is on by default from ClickHouse 26.2.
+-- final = 1: every SELECT sees one row per window, the one with the most orders, even before ClickHouse merges.
+-- async_insert = 0: an INSERT is acknowledged once it is stored. From ClickHouse 26.2 on, the default is 1.
 CREATE USER IF NOT EXISTS consumer
     IDENTIFIED WITH sha256_password BY 'MySecret'
     HOST ANY
     DEFAULT DATABASE default
     SETTINGS final = 1, async_insert = 0;
 
--- Runs before init.sql: a right may be granted on a table that does not exist yet.
+-- This runs before init.sql, which is fine: a right can be granted on a table that does not exist yet.
 GRANT SELECT, INSERT ON default.aggregated_analytics TO consumer;

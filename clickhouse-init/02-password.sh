@@ -1,5 +1,5 @@
 #!/bin/bash
-# Give the user `consumer` the password of CONSUMER_PASSWORD, at each start: the account of 01-create-user.sql again, with that password.
+# At each start, create the account of 01-create-user.sql again with the password in CONSUMER_PASSWORD.
 set -o errexit -o nounset -o pipefail
 
 escaped=${CONSUMER_PASSWORD:-MySecret}

@@ -1,11 +1,11 @@
 -- aggregated_analytics: one row per one-minute window of purchases.
 --
 -- A window is written again each time its totals grow, and any write may be repeated. total_orders only
--- ever grows, so it is the version: the fullest row wins, whatever the order of arrival, and a replayed or
--- older row changes nothing. The user `consumer` reads with final = 1 and so sees one row per window at any
--- moment, merged or not.
+-- grows, so it is the version: the row with the most orders wins, whatever the order of arrival, and an
+-- older or repeated row changes nothing. The user `consumer` reads with final = 1, and so always sees one
+-- row per window, whether ClickHouse has merged them yet or not.
 --
--- Not partitioned: a year is 525,600 rows, and rows only replace each other within one partition.
+-- Not partitioned: a year is only 525,600 rows, and rows replace each other only within a partition.
 CREATE TABLE IF NOT EXISTS default.aggregated_analytics
 (
     window_start         DateTime('UTC'),

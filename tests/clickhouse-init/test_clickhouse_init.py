@@ -1,4 +1,4 @@
-"""The scripts of clickhouse-init, run by the real ClickHouse engine in this process (chdb)."""
+"""The scripts of clickhouse-init, run by the real ClickHouse engine inside this process (chdb)."""
 
 import json
 import random
@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from chdb.session import Session
 
-from consumer import Config, Row
+from message import Row
+from settings import Settings
 
-INIT_FOLDER = Path(__file__).parent.parent / "clickhouse-init"
+INIT_FOLDER = Path(__file__).resolve().parents[2] / "clickhouse-init"
 USER_SCRIPT = INIT_FOLDER / "01-create-user.sql"
 TABLE_SCRIPT = INIT_FOLDER / "init.sql"
 MIDNIGHT = datetime(2026, 11, 22, tzinfo=UTC)
-TABLE = f"{Config().clickhouse_database}.{Config().clickhouse_table}"
+TABLE = "default.aggregated_analytics"
 
 
 def statements(script: Path) -> list[str]:
@@ -26,8 +27,6 @@ def statements(script: Path) -> list[str]:
 
 
 ALL_STATEMENTS = [*statements(USER_SCRIPT), *statements(TABLE_SCRIPT)]
-
-
 open_session: Any = Session  # chdb has no type hints
 
 
@@ -45,7 +44,7 @@ class Engine:
         return text
 
     def insert(self, *windows: tuple[int, int]) -> None:
-        """One INSERT, hence one block, of (minute, number of orders)."""
+        """Insert windows, each given as (minute, number of orders), as one block."""
         midnight = int(MIDNIGHT.timestamp())
         values = ", ".join(
             f"({midnight + minute * 60}, {midnight + minute * 60 + 60},"
@@ -56,7 +55,7 @@ class Engine:
         self.session.query(f"INSERT INTO {TABLE} ({columns}) VALUES {values}")
 
     def windows(self) -> dict[int, tuple[int, float, str]]:
-        """(orders, sales, top product) by minute, as the user `consumer` sees them."""
+        """Read (orders, sales, top product) by minute, as the user `consumer` does."""
         found = self.query(
             "SELECT toUnixTimestamp(window_start), total_orders, total_sales, top_product"
             f" FROM {TABLE} SETTINGS final = 1"
@@ -70,7 +69,7 @@ class Engine:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = Engine(tmp_path_factory.mktemp("chdb"))
-    for _ in range(2):  # an init script must survive a second run
+    for _ in range(2):  # running an init script again must do no harm
         for statement in statements(TABLE_SCRIPT):
             engine.query(statement)
     yield engine
@@ -80,17 +79,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 @pytest.fixture
 def table(engine: Engine) -> Engine:
     engine.query(f"TRUNCATE TABLE {TABLE}")
-    engine.query(f"SYSTEM STOP MERGES {TABLE}")  # what is seen must not depend on them
+    engine.query(f"SYSTEM STOP MERGES {TABLE}")  # what a SELECT returns must not depend on them
     return engine
 
 
-def test_the_user_is_created_before_the_table_as_the_image_runs_scripts_by_name() -> None:
+def test_the_image_which_runs_scripts_by_name_creates_the_user_before_the_table() -> None:
     scripts = sorted(path.name for path in INIT_FOLDER.glob("*.sql"))
     assert scripts == [USER_SCRIPT.name, TABLE_SCRIPT.name]
 
 
 @pytest.mark.parametrize("statement", ALL_STATEMENTS)
-def test_every_statement_is_valid_and_may_run_twice(engine: Engine, statement: str) -> None:
+def test_every_statement_is_valid_and_can_run_again(engine: Engine, statement: str) -> None:
     assert engine.query(f"EXPLAIN AST {statement}")
     assert re.match(r"CREATE (USER|TABLE) IF NOT EXISTS |GRANT ", engine.formatted(statement))
 
@@ -103,11 +102,15 @@ def test_the_user_has_no_other_right_than_to_select_and_insert_on_the_table(engi
     ]
 
 
-def test_the_service_logs_in_as_the_user_that_is_created() -> None:
-    assert (Config().clickhouse_user, Config().clickhouse_password) == ("consumer", "MySecret")
+def test_the_defaults_of_the_consumer_name_the_account_and_the_table_that_are_created() -> None:
+    fields = Settings.model_fields
+    assert fields["clickhouse_user"].default == "consumer"
+    assert fields["clickhouse_password"].default.get_secret_value() == "MySecret"
+    database, table = fields["clickhouse_database"].default, fields["clickhouse_table"].default
+    assert f"{database}.{table}" == TABLE
 
 
-def test_columns_are_the_fields_of_a_row_then_bookkeeping_with_a_default(engine: Engine) -> None:
+def test_the_columns_are_the_fields_of_a_row_then_updated_at_with_a_default(engine: Engine) -> None:
     columns = engine.query(
         "SELECT name, type, default_expression FROM system.columns"
         f" WHERE concat(database, '.', table) = '{TABLE}' ORDER BY position"
@@ -124,7 +127,7 @@ def test_columns_are_the_fields_of_a_row_then_bookkeeping_with_a_default(engine:
     assert [name for name, _, default in columns if not default] == list(Row._fields)
 
 
-def test_rows_of_one_window_replace_each_other_by_the_number_of_orders(engine: Engine) -> None:
+def test_the_number_of_orders_is_the_version_of_the_row_of_a_window(engine: Engine) -> None:
     (found,) = engine.query(
         "SELECT engine_full, sorting_key, partition_key FROM system.tables"
         f" WHERE concat(database, '.', name) = '{TABLE}'"
@@ -133,26 +136,26 @@ def test_rows_of_one_window_replace_each_other_by_the_number_of_orders(engine: E
     assert found[1:] == ["window_start", ""]
 
 
-def test_a_fuller_update_replaces_an_older_one_and_never_the_other_way_round(table: Engine) -> None:
+def test_an_update_replaces_rows_with_fewer_orders_and_never_one_with_more(table: Engine) -> None:
     table.insert((0, 2))
     table.insert((0, 3))
     table.insert((0, 1))
     assert table.windows() == {0: (3, 7.5, "P3")}
 
 
-def test_the_fullest_row_wins_within_one_block_too(table: Engine) -> None:
+def test_the_row_with_the_most_orders_also_wins_within_one_block(table: Engine) -> None:
     table.insert((0, 2), (0, 3), (1, 1), (0, 1))
     assert table.windows() == {0: (3, 7.5, "P3"), 1: (1, 2.5, "P1")}
 
 
-def test_a_replay_changes_nothing(table: Engine) -> None:
+def test_inserting_rows_again_changes_nothing(table: Engine) -> None:
     table.insert((0, 2), (1, 5))
     before = table.windows()
     table.insert((0, 2), (1, 5))
     assert table.windows() == before == {0: (2, 5, "P2"), 1: (5, 12.5, "P5")}
 
 
-def test_merges_change_nothing_of_what_is_seen(table: Engine) -> None:
+def test_a_merge_does_not_change_what_a_select_returns(table: Engine) -> None:
     for orders in (2, 3, 1):
         table.insert((0, orders))
     before = table.windows()
@@ -163,7 +166,7 @@ def test_merges_change_nothing_of_what_is_seen(table: Engine) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_order_of_updates_and_replays_ends_in_the_fullest_rows(
+def test_after_updates_and_replays_in_any_order_each_window_has_its_row_with_the_most_orders(
     table: Engine, seed: int
 ) -> None:
     rng = random.Random(seed)

@@ -1,0 +1,125 @@
+"""Tell people and machines how the loading goes: log lines, a health file, a watchdog."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from kafka import KafkaConsumer
+
+import topic
+from settings import Settings
+
+logger = logging.getLogger(__name__)
+
+REPORT_INTERVAL_SEC = 10.0
+WAIT_INTERVAL_SEC = 5.0
+HEALTH_INTERVAL_SEC = 1.0
+STUCK_REPORTS = 3
+
+
+class Stuck(Exception):
+    """There are records, but Kafka's client does not return them; a new client will."""
+
+
+@dataclass
+class Totals:
+    """What is done since the start."""
+
+    polled: int = 0
+    stored: int = 0
+    inserts: int = 0
+    skipped: int = 0
+    last_window: datetime | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"stored {self.stored} rows in {self.inserts} inserts, skipped {self.skipped} records"
+        )
+
+    def since(self, earlier: "Totals") -> "Totals":
+        return Totals(
+            self.polled - earlier.polled,
+            self.stored - earlier.stored,
+            self.inserts - earlier.inserts,
+            self.skipped - earlier.skipped,
+            self.last_window,
+        )
+
+
+class Monitor:
+    """Looks at the totals after each step of the loader."""
+
+    def __init__(
+        self,
+        kafka: KafkaConsumer,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.kafka, self.settings, self.clock = kafka, settings, clock
+        self.health_file = HealthFile(settings.health_file, clock)
+        self.reporter, self.watchdog = Reporter(), Watchdog()
+        self.next_report_at = clock() + WAIT_INTERVAL_SEC
+
+    def look(self, totals: Totals) -> None:
+        """Touch the health file; at intervals, log a report and ask the watchdog. Raises Stuck."""
+        self.health_file.touch()
+        if self.clock() < self.next_report_at:
+            return
+        lag = topic.lag(self.kafka)
+        if lag is None:
+            message = "waiting for Kafka at %s to assign partitions of %s"
+            logger.warning(message, self.settings.kafka_bootstrap_servers, self.settings.agg_topic)
+            self.next_report_at = self.clock() + WAIT_INTERVAL_SEC
+            return
+        self.reporter.report(totals, lag)
+        self.watchdog.check(totals.polled, lag)
+        self.next_report_at = self.clock() + REPORT_INTERVAL_SEC
+
+
+class Reporter:
+    """Logs what is done since its last report."""
+
+    def __init__(self) -> None:
+        self.reported = Totals()
+
+    def report(self, totals: Totals, lag: int) -> None:
+        """Log one line, or none if nothing is done and nothing is left to do."""
+        done = totals.since(self.reported)
+        if done.stored or done.skipped or lag:
+            logger.info("%s, lag %d, last window %s", done, lag, done.last_window)
+        self.reported = replace(totals)
+
+
+class Watchdog:
+    """Notices a Kafka client that no longer returns records although there are some."""
+
+    def __init__(self) -> None:
+        self.polled = self.idle_checks = 0
+
+    def check(self, polled: int, lag: int) -> None:
+        """Compare with the check before. Raises Stuck if nothing was polled for several checks.
+
+        `polled` is the number of records polled since the start, `lag` of those not polled yet.
+        """
+        is_idle = lag and polled == self.polled
+        self.idle_checks = self.idle_checks + 1 if is_idle else 0
+        self.polled = polled
+        if self.idle_checks >= STUCK_REPORTS:
+            raise Stuck(f"lag {lag}, but nothing polled in {STUCK_REPORTS} reports: starting over")
+
+
+class HealthFile:
+    """A file whose age shows how long the service has made no progress."""
+
+    def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
+        self.path, self.clock = path, clock
+        self.touch_at = clock()
+
+    def touch(self) -> None:
+        """Touch the file, if there is one, at most once a second."""
+        if self.path and self.clock() >= self.touch_at:
+            self.path.touch()
+            self.touch_at = self.clock() + HEALTH_INTERVAL_SEC

@@ -1,0 +1,102 @@
+"""Read the topic of window totals with kafka-python, and commit what is read."""
+
+from itertools import chain
+
+from kafka import KafkaConsumer
+from kafka.cluster import ClusterMetadata
+from kafka.consumer import group
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.coordinator.consumer import ConsumerCoordinator
+from kafka.errors import KafkaError, RetriableError
+
+from settings import Settings
+
+TIMEOUT_MS = 3000
+LAG_TIMEOUT_MS = 1000
+
+
+class NotCommitted(Exception):
+    """Kafka did not accept the offsets; their records may be read again."""
+
+
+class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
+    """The group membership of kafka-python 3.0.12, with one bug fix.
+
+    Java's consumer had the same bug: https://issues.apache.org/jira/browse/KAFKA-9815
+    """
+
+    def need_rejoin(self) -> bool:
+        """Whether to join the group again, until that is done and not only until it has begun.
+
+        Without the fix, a consumer that rejoins because its topic has just appeared forgets to if
+        poll() returns meanwhile. It then waits without partitions forever.
+        """
+        is_needed: bool = super().need_rejoin()
+        if is_needed:
+            self.request_rejoin()
+        return is_needed
+
+
+def connect_kafka(settings: Settings) -> KafkaConsumer:
+    """Does not block: a broker or topic that does not exist yet just has no records."""
+    # kafka-python 3.0.12 does not pass on its setting of this name. A topic that exists only
+    # because the consumer asked for it would have a single partition.
+    ClusterMetadata.DEFAULT_CONFIG["allow_auto_create_topics"] = False
+    group.ConsumerCoordinator = Coordinator
+    return KafkaConsumer(
+        settings.agg_topic,
+        bootstrap_servers=settings.kafka_bootstrap_servers.split(","),
+        group_id=settings.consumer_group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        api_version=(3, 9),  # an upper limit; without it the constructor waits for a broker
+        # The partitions of a killed consumer are nobody's, not even its successor's, for this long.
+        session_timeout_ms=6000,
+        heartbeat_interval_ms=2000,
+        metadata_max_age_ms=5000,
+        reconnect_backoff_max_ms=1000,
+        max_partition_fetch_bytes=8 * 2**20,  # large enough for a backlog to fill whole batches
+    )
+
+
+def poll(kafka: KafkaConsumer, wait_sec: float, max_records: int) -> list[ConsumerRecord]:
+    """Return the next records; none if there are none after `wait_sec`, or if Kafka is away."""
+    try:
+        polled = kafka.poll(timeout_ms=wait_sec * 1000, max_records=max_records)
+    except RetriableError:  # no record was taken
+        return []
+    return list(chain.from_iterable(polled.values()))
+
+
+def commit(kafka: KafkaConsumer) -> None:
+    """Commit everything that was polled. Raises NotCommitted."""
+    try:
+        # The consumer's positions, not the offsets of the batch: they are the same as a rule, and
+        # still right for partitions that moved to another consumer and came back.
+        kafka.commit(timeout_ms=TIMEOUT_MS)
+    except KafkaError as reason:
+        raise NotCommitted(str(reason)) from reason
+
+
+def pause(kafka: KafkaConsumer) -> None:
+    """Let polls return nothing from the partitions that are assigned now."""
+    kafka.pause(*kafka.assignment())
+
+
+def resume(kafka: KafkaConsumer) -> None:
+    kafka.resume(*kafka.paused())
+
+
+def lag(kafka: KafkaConsumer) -> int | None:
+    """Count the records not polled yet; None if no partition is assigned or Kafka is away."""
+    partitions = kafka.assignment()
+    try:
+        ends = kafka.end_offsets(partitions, timeout_ms=LAG_TIMEOUT_MS)
+        polled = [kafka.position(p, timeout_ms=LAG_TIMEOUT_MS) or 0 for p in partitions]
+    except KafkaError:
+        return None
+    return sum(ends.values()) - sum(polled) if partitions else None
+
+
+def close(kafka: KafkaConsumer) -> None:
+    kafka.close(timeout_ms=TIMEOUT_MS)

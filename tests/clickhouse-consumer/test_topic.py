@@ -1,0 +1,42 @@
+"""How kafka-python and clickhouse-driver are set up."""
+
+from typing import Any
+
+import pytest
+
+import table
+import topic
+from fakes import TOPIC
+from settings import Settings
+
+
+def test_the_settings_of_the_clients_that_the_delivery_promise_rests_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used: dict[str, dict[str, Any]] = {}
+    monkeypatch.setattr(topic, "KafkaConsumer", lambda *_, **kwargs: used.update(kafka=kwargs))
+    monkeypatch.setattr(table, "Client", lambda *_, **kwargs: used.update(clickhouse=kwargs))
+    topic.connect_kafka(Settings())
+    table.connect_clickhouse(Settings())
+    assert used["kafka"]["enable_auto_commit"] is False
+    assert used["kafka"]["auto_offset_reset"] == "earliest"
+    assert used["kafka"]["group_id"] == "clickhouse-consumer"
+    assert used["kafka"]["session_timeout_ms"] < 10_000  # how long a killed consumer blocks others
+    assert used["clickhouse"]["settings"] == {"async_insert": 0}
+    assert used["clickhouse"]["password"] == "MySecret"
+    assert used["clickhouse"]["send_receive_timeout"] < 60  # far below max.poll.interval.ms
+
+
+def test_a_consumer_wants_to_rejoin_until_it_has_rejoined() -> None:
+    kafka = topic.connect_kafka(Settings(kafka_bootstrap_servers="localhost:1"))
+    try:
+        coordinator = kafka._coordinator
+        coordinator.rejoin_needed = False  # it joined before there was a partition to assign
+        coordinator._joined_subscription = {TOPIC}
+        coordinator._assignment_snapshot = {TOPIC: set()}
+        coordinator._metadata_snapshot = {TOPIC: {0, 1, 2}}
+        assert coordinator.need_rejoin()
+        coordinator._assignment_snapshot = coordinator._metadata_snapshot  # the join has begun
+        assert coordinator.need_rejoin()
+    finally:
+        kafka.close()
