@@ -1,8 +1,9 @@
 """See the whole pipeline work: start it, send transactions, watch the windows fill, prove them.
 
-Uses a stack of its own in .local/demo, made anew each time and stopped at the end, whatever
-happens. DURATION (seconds, 90) and RATE (transactions per second, 200) can be set; ports as for
-`make local-up`. Exits 0 only if every window equals its recomputation from transactions_raw.
+Uses a stack of its own in .local/demo, which starts empty and is stopped at the end, whatever
+happens. Set DURATION (seconds, 90) and RATE (transactions per second, 200); ports as for
+`make local-up`. Exits 0 only if every window equals its recomputation from transactions_raw, which
+is done by the modules of verify/.
 """
 
 import logging
@@ -24,13 +25,20 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-import oracle
 from freshness import Freshness
-from stack import PROJECT, VENV, ConfigError, Stack, StackError
+from paths import LOCAL, PROJECT, VENV
+from ports import SettingsError
+from rules import REASONS
+from settings import Settings, load
+from settings import SettingsError as VerifySettingsError
+from stack import Stack, StackError
+from verify import RawTopic, fetch_rows, verify
+from windows import Expected, Row
 
-DIRECTORY = PROJECT / ".local" / "demo"  # not STACK_DIR: it is deleted at the start
+DIRECTORY = LOCAL / "demo"  # not STACK_DIR: it is deleted at the start
+TABLE = "aggregated_analytics"
 REFRESH_SEC = 0.5
-PLAIN_LINE_SEC = 5  # between lines when the output is no terminal
+PLAIN_LINE_SEC = 5  # between lines when the output is not a terminal
 SHOWN_WINDOWS = 8
 VERIFY_TIMEOUT_SEC = 60
 
@@ -38,23 +46,23 @@ console = Console()
 
 
 class Progress:
-    """What has been sent and what the table shows of it, brought up to date by `refresh`."""
+    """What has been sent and what the table shows of it, as of the last `refresh`."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.raw = oracle.RawTopic(f"localhost:{stack.kafka_port}", "transactions_raw")
+    def __init__(self, stack: Stack, settings: Settings) -> None:
+        self.raw = raw_topic(stack)
         self.client = Client(
             "localhost", port=stack.clickhouse_port, user="consumer", password="MySecret"
         )
-        self.expected = oracle.Expected.from_env(os.environ)
+        self.expected = Expected(settings.watermark, settings.deduplicate_orders)
         self.freshness = Freshness(self.expected)
-        self.rows: list[oracle.Row] = []
+        self.rows: list[Row] = []
         self.first_row_at: float | None = None
         self.delays_sec: deque[float] = deque(maxlen=5000)
 
     def refresh(self) -> None:
         for value, arrival in self.raw.read_new():
             self.freshness.arrived(value, arrival)
-        self.rows = sorted(oracle.fetch_rows(self.client, "aggregated_analytics"))
+        self.rows = sorted(fetch_rows(self.client, TABLE))
         if self.rows and self.first_row_at is None:
             self.first_row_at = time.monotonic()
         now = datetime.now(UTC)
@@ -63,7 +71,7 @@ class Progress:
 
     def counts(self) -> str:
         verdicts = self.expected.verdicts
-        reasons = ", ".join(f"{name} {verdicts[name]}" for name in oracle.REASONS if verdicts[name])
+        reasons = ", ".join(f"{name} {verdicts[name]}" for name in REASONS if verdicts[name])
         return (
             f"sent {verdicts.total()}, counted {sum(row.total_orders for row in self.rows)}"
             f" in {len(self.rows)} windows, rejected {self.expected.rejected} ({reasons})"
@@ -98,9 +106,14 @@ class Progress:
         return table
 
 
+def raw_topic(stack: Stack) -> RawTopic:
+    """The topic, to be read from its first record on."""
+    return RawTopic(f"localhost:{stack.kafka_port}", "transactions_raw")
+
+
 @contextmanager
 def producer(stack: Stack, rate: str, duration_sec: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A producer that sends to the stack; stopped at the end."""
+    """A producer that sends to the stack, and is stopped at the end."""
     environment = {
         **os.environ,
         **stack.environment(),
@@ -112,7 +125,7 @@ def producer(stack: Stack, rate: str, duration_sec: int) -> Iterator[subprocess.
         [VENV / "bin" / "python", PROJECT / "producer" / "producer.py"],
         env=environment,
         stderr=log,
-        start_new_session=True,  # Ctrl-C is for the demo, which then stops the producer
+        start_new_session=True,  # Ctrl-C reaches only the demo, which then stops the producer
     )
     try:
         yield process
@@ -123,7 +136,7 @@ def producer(stack: Stack, rate: str, duration_sec: int) -> Iterator[subprocess.
 
 
 def watch(process: subprocess.Popen[bytes], progress: Progress, duration_sec: int) -> None:
-    """Show the windows until the producer ends. Raises StackError if it fails."""
+    """Show the windows until the producer ends. Raises StackError if the producer fails."""
     end = time.monotonic() + duration_sec
     with show(progress, lambda: end - time.monotonic()) as update:
         while process.poll() is None:
@@ -132,12 +145,12 @@ def watch(process: subprocess.Popen[bytes], progress: Progress, duration_sec: in
             time.sleep(REFRESH_SEC)
         progress.refresh()
     if process.returncode != 0:
-        raise StackError(f"the producer ended with {process.returncode}")
+        raise StackError(f"the producer ended with exit code {process.returncode}")
 
 
 @contextmanager
 def show(progress: Progress, remaining_sec: Callable[[], float]) -> Iterator[Callable[[], None]]:
-    """A table that is drawn again, or plain lines where the output is no terminal."""
+    """Yield a function that draws the table again, or prints a line if there is no terminal."""
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             yield lambda: live.update(progress.table(remaining_sec()), refresh=True)
@@ -153,30 +166,25 @@ def show(progress: Progress, remaining_sec: Callable[[], float]) -> Iterator[Cal
     yield line
 
 
-def run(stack: Stack, rate: str, duration_sec: int) -> int:
+def run(stack: Stack, settings: Settings, rate: str, duration_sec: int) -> int:
     start = time.monotonic()
     stack.up(deadline_sec=180)
-    progress = Progress(stack)
+    progress = Progress(stack, settings)
     print(f"\nSending {rate} transactions per second for {duration_sec} s", flush=True)
     with producer(stack, rate, duration_sec) as process:
         watch(process, progress, duration_sec)
     if progress.first_row_at:
         print(f"first row {progress.first_row_at - start:.0f} s after the start of the stack")
     print("Recomputing every window from transactions_raw", flush=True)
-    is_equal = oracle.verify(
-        oracle.RawTopic(f"localhost:{stack.kafka_port}", "transactions_raw"),
-        progress.client,
-        "aggregated_analytics",
-        oracle.Expected.from_env(os.environ),
-        VERIFY_TIMEOUT_SEC,
-    )
+    expected = Expected(settings.watermark, settings.deduplicate_orders)  # from scratch
+    is_equal = verify(raw_topic(stack), progress.client, TABLE, expected, VERIFY_TIMEOUT_SEC)
     return 0 if is_equal else 1
 
 
 def positive_number(env: Mapping[str, str], variable: str, default: int) -> int:
     text = env.get(variable) or str(default)
     if not text.isdecimal() or int(text) == 0:
-        raise ConfigError(f"{variable} must be a whole number above 0, not {text!r}")
+        raise SettingsError(f"{variable} must be a whole number above 0, not {text!r}")
     return int(text)
 
 
@@ -191,15 +199,16 @@ def main(env: Mapping[str, str]) -> int:
         duration_sec = positive_number(env, "DURATION", 90)
         rate = positive_number(env, "RATE", 200)
         stack = Stack.from_env({**env, "STACK_DIR": str(DIRECTORY)})
-    except ConfigError as error:
+        settings = load()
+    except (SettingsError, VerifySettingsError) as error:
         print(error, file=sys.stderr)
         return 2
     try:
-        stack.down(say=lambda _: None)  # what a demo that was killed may have left
+        stack.down(say=lambda _: None)  # a demo that was killed may have left it running
         stack.check_startable()
         shutil.rmtree(stack.directory, ignore_errors=True)
-        return run(stack, str(rate), duration_sec)
-    except StackError as error:
+        return run(stack, settings, str(rate), duration_sec)
+    except (StackError, SettingsError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,38 +1,35 @@
 """Say what this machine lacks for the pipeline, with Docker and without. Changes nothing.
 
-Needs nothing but Python's standard library. Exits 1 if neither way would work.
+Needs only Python's standard library, and runs on a Python that is too old for the pipeline. Exits 1
+if neither way would work.
 """
+
+from __future__ import annotations
 
 import os
 import platform
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-PROJECT = Path(__file__).resolve().parent.parent
+from paths import PROJECT, VENV
+from ports import DEFAULT_PORTS, SettingsError, is_free, port_from
+
 MIN_PYTHON = (3, 11)
-MIN_DOCKER = (20, 10, 10)  # older ones forbid system calls that the images' libc makes
+MIN_DOCKER = (20, 10, 10)  # older versions forbid system calls that the images' libc makes
 MIN_DISK_GB = 3  # .venv and .local, or the images
 MIN_MEMORY_GB = 4
-PORTS = {
-    "KAFKA_PORT": 9092,
-    "CLICKHOUSE_PORT": 9000,
-    "CLICKHOUSE_HTTP_PORT": 8123,
-    "SPARK_MASTER_PORT": 7077,
-    "SPARK_MASTER_WEBUI_PORT": 8080,
-    "SPARK_UI_PORT": 4040,
-}
-LOCAL_PORTS = {"ZOOKEEPER_PORT": 2181, "SPARK_WORKER_WEBUI_PORT": 8081}
+# Not published by docker-compose.yml.
+LOCAL_PORTS = ("ZOOKEEPER_PORT", "SPARK_WORKER_WEBUI_PORT")
 BOTH, DOCKER, LOCAL = {"docker", "local"}, {"docker"}, {"local"}
 
 
 class Check(NamedTuple):
-    """One look at the machine; `ways` are those that need it."""
+    """One thing that the machine has or lacks; `ways` are the ways of running that need it."""
 
     ways: set[str]
     is_fine: bool
@@ -57,26 +54,27 @@ def machine() -> Iterator[Check]:
 
 
 def ports() -> Iterator[Check]:
-    for ways, variables in ((BOTH, PORTS), (LOCAL, LOCAL_PORTS)):
-        for variable, default in variables.items():
-            port = os.environ.get(variable) or str(default)
-            if not port.isdecimal() or int(port) > 65535:
-                yield Check(ways, False, f"{variable}={port}", "a port is a number up to 65535")
-                continue
-            advice = f"stop what listens there (this pipeline, perhaps), or set {variable}"
-            free = is_free(int(port))
-            yield Check(ways, free, f"port {port} is {'free' if free else 'in use'}", advice)
+    for variable in DEFAULT_PORTS:
+        ways = LOCAL if variable in LOCAL_PORTS else BOTH
+        try:
+            port = port_from(os.environ, variable)
+        except SettingsError as error:
+            yield Check(ways, False, f"{variable}={os.environ[variable]}", str(error))
+            continue
+        advice = f"stop what listens there (this pipeline, perhaps), or set {variable}"
+        free = is_free(port)
+        yield Check(ways, free, f"port {port} is {'free' if free else 'in use'}", advice)
 
 
 def local() -> Iterator[Check]:
     version = platform.python_version()
     is_new = sys.version_info >= MIN_PYTHON
-    advice = "Python 3.11 or newer is needed; name another one with: make PYTHON=python3.12"
+    advice = "Python 3.11 or newer is needed; choose another Python with: make PYTHON=python3.12"
     yield Check(LOCAL, is_new, f"Python {version}", advice)
     system = f"{platform.system()} on {platform.machine()}, {platform.libc_ver()[0] or 'no glibc'}"
     is_known = platform.system() == "Darwin" or platform.libc_ver()[0] == "glibc"
     yield Check(LOCAL, is_known, system, "there is no ClickHouse library for it")
-    is_set_up = (PROJECT / ".venv").exists()
+    is_set_up = VENV.exists()
     yield Check(set(), True, "set up" if is_set_up else "not set up yet: make setup does it")
 
 
@@ -95,21 +93,11 @@ def docker() -> Iterator[Check]:
     if platform.machine() == "x86_64" and cpu_info.exists():
         has_avx2 = "avx2" in cpu_info.read_text().split()
         found = f"a processor with{'' if has_avx2 else 'out'} AVX2"
-        yield Check(DOCKER, has_avx2, found, "ClickHouse's image needs one that has it")
-
-
-def is_free(port: int) -> bool:
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            server.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+        yield Check(DOCKER, has_avx2, found, "ClickHouse's image needs AVX2")
 
 
 def output(*command: str) -> str:
-    """What a command prints in one line; nothing if it is missing or fails."""
+    """What a command prints; empty if it is missing or fails."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,46 +1,65 @@
-"""Become a service, under a pid file that stays locked exactly as long as the service lives.
+"""Become a service, and hold a lock on its pid file exactly as long as the service lives.
 
-launch.py NAME COMMAND [ARGUMENT...]
+launch.py NAME COMMAND...
 
-The lock is what makes the pid in the file true: it outlives supervisord, never the process. So a
-service whose supervisord was killed can be found, and no foreign process is ever taken for one.
-Run in the folder of the stack; the pid stays that of this process, since COMMAND replaces it.
+The lock proves that the pid in the file is that of the service: a supervisord that is killed does
+not release it, the end of the service does. So a service whose supervisord was killed can be found,
+and an unrelated process is never mistaken for a service. Runs in the folder of the stack. COMMAND
+replaces this process, so the pid stays the same.
 """
 
+import argparse
 import fcntl
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 PID_FILES = "pids"
 
 
-def main() -> None:
-    name, *command = sys.argv[1:]
-    pid_file = os.open(f"{PID_FILES}/{name}", os.O_RDWR | os.O_CREAT, 0o644)
+def pid_file(directory: Path, name: str) -> Path:
+    return directory / PID_FILES / name
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    parser = argparse.ArgumentParser(description="Become a service that holds its pid file locked.")
+    parser.add_argument("name")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
+    given = parser.parse_args(arguments)
+    hold_pid_file(given.name)
+    os.execvp(given.command[0], given.command)
+
+
+def hold_pid_file(name: str) -> None:
+    """Write this process into the pid file and lock it until the process ends.
+
+    Exits if another process holds the lock.
+    """
+    file = os.open(pid_file(Path(), name), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         # Not flock(): children inherit such a lock, and a killed service may leave children.
-        fcntl.lockf(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        sys.exit(f"{name} already runs as process {os.read(pid_file, 20).decode()}")
-    os.ftruncate(pid_file, 0)
-    os.write(pid_file, str(os.getpid()).encode())
-    os.set_inheritable(pid_file, True)
-    os.execvp(command[0], command)
+        sys.exit(f"{name} already runs as process {os.read(file, 20).decode()}")
+    os.ftruncate(file, 0)
+    os.write(file, str(os.getpid()).encode())
+    os.set_inheritable(file, True)
 
 
 def running_pid(directory: Path, name: str) -> int | None:
-    """The pid of the service NAME of the stack in this folder, whoever started it, or None."""
+    """The pid of a service in the folder of its stack, whoever started it; None if it has ended."""
     try:
-        with open(directory / PID_FILES / name, "r+") as pid_file:
+        with pid_file(directory, name).open("r+") as file:
             try:
-                fcntl.lockf(pid_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                return int(pid_file.read() or 0) or None
+                return int(file.read() or 0) or None
     except FileNotFoundError:
         pass
     return None
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,19 +1,22 @@
-"""Does a part of the stack really answer? A probe returns, or raises one of FAILURES."""
+"""Does a service really answer? A probe returns if it does, and raises one of FAILURES if not."""
 
 import json
 import socket
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import clickhouse_driver.errors
 from clickhouse_driver import Client
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-if TYPE_CHECKING:
-    from stack import Stack
+from launch import pid_file
+from ports import StackSettings
+
+Probe = Callable[[StackSettings], None]
 
 TIMEOUT_SEC = 3.0
 TOPICS = ("transactions_raw", "transactions_agg")
@@ -23,7 +26,7 @@ HEARTBEAT_SEC = 15  # as in the health checks of docker-compose.yml
 
 
 class NotReady(Exception):
-    """It answers, but not yet as it should; the text says what is missing."""
+    """The service answers, but not yet as it should; the text says what is missing."""
 
 
 FAILURES = (
@@ -37,36 +40,34 @@ FAILURES = (
 )
 
 
-def complaint(stack: "Stack", service: str, started_at: float) -> str:
-    """Why the service does not answer as it should, in one line; nothing if it does."""
+def problem(probe: Probe, stack: StackSettings) -> str:
+    """Why a service does not answer as it should, in one line; empty if it does."""
     try:
-        if service in HEARTBEATS:
-            heartbeat(stack, service, started_at)
-        else:
-            PROBES[service](stack)
+        probe(stack)
     except FAILURES as error:
         return (str(error).splitlines() or [type(error).__name__])[0]
     return ""
 
 
-def zookeeper(stack: "Stack") -> None:
+def zookeeper(stack: StackSettings) -> None:
     with connection(stack.zookeeper_port) as server:
         server.sendall(b"srvr\n")
         if b"Mode" not in server.recv(4096):
             raise NotReady("does not serve yet")
 
 
-def kafka(stack: "Stack") -> None:
+def kafka(stack: StackSettings) -> None:
     topics_with_leaders(stack)
 
 
-def topics(stack: "Stack") -> None:
+def topics(stack: StackSettings) -> None:
     missing = sorted(set(TOPICS) - topics_with_leaders(stack))
     if missing:
         raise NotReady(f"no leader for {' and '.join(missing)}")
 
 
-def clickhouse_server(stack: "Stack") -> None:
+def clickhouse_server(stack: StackSettings) -> None:
+    """Query the table over both protocols."""
     connection(stack.clickhouse_port).close()
     client = Client(
         host="localhost",
@@ -81,23 +82,35 @@ def clickhouse_server(stack: "Stack") -> None:
     get(stack.clickhouse_http_port, f"/?{login}&query={TABLE_ANSWERS.replace(' ', '+')}")
 
 
-def spark_master(stack: "Stack") -> None:
+def spark_master(stack: StackSettings) -> None:
     master_state(stack)
 
 
-def spark_worker(stack: "Stack") -> None:
+def spark_worker(stack: StackSettings) -> None:
     get(stack.spark_worker_webui_port, "/json/")
     if not master_state(stack)["aliveworkers"]:
         raise NotReady("is not registered with the master")
 
 
-def heartbeat(stack: "Stack", service: str, started_at: float) -> None:
-    file = stack.health_file(service)
-    touched_at = file.stat().st_mtime if file.exists() else 0
-    if touched_at < started_at + 1:  # supervisord tells whole seconds
-        raise NotReady("no sign of life since its start")
-    if time.time() - touched_at > HEARTBEAT_SEC:
-        raise NotReady(f"last sign of life {time.time() - touched_at:.0f} s ago")
+def heartbeat(service: str) -> Probe:
+    """The probe of a service without a port, which touches its health file while it is running."""
+
+    def probe(stack: StackSettings) -> None:
+        touched_at = modified_at(stack.health_file(service))
+        if touched_at <= modified_at(pid_file(stack.directory, service)):  # written at each start
+            raise NotReady("no heartbeat since its start")
+        if (age_sec := time.time() - touched_at) > HEARTBEAT_SEC:
+            raise NotReady(f"last heartbeat {age_sec:.0f} s ago")
+
+    return probe
+
+
+def modified_at(file: Path) -> float:
+    """Seconds since 1970, 0 if there is no such file."""
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0
 
 
 def connection(port: int) -> socket.socket:
@@ -117,14 +130,14 @@ def get(port: int, path: str) -> bytes:
     return content
 
 
-def master_state(stack: "Stack") -> dict[str, Any]:
+def master_state(stack: StackSettings) -> dict[str, Any]:
     state: dict[str, Any] = json.loads(get(stack.spark_master_webui_port, "/json/"))
     if state["status"] != "ALIVE":
         raise NotReady(f"is {state['status']}")
     return state
 
 
-def topics_with_leaders(stack: "Stack") -> set[str]:
+def topics_with_leaders(stack: StackSettings) -> set[str]:
     """The topics that have a leader for every partition."""
     connection(stack.kafka_port).close()
     admin = KafkaAdminClient(
@@ -140,14 +153,3 @@ def topics_with_leaders(stack: "Stack") -> set[str]:
         for topic in described
         if all(partition["leader_id"] >= 0 for partition in topic["partitions"])
     }
-
-
-PROBES: dict[str, Callable[["Stack"], None]] = {
-    "zookeeper": zookeeper,
-    "kafka": kafka,
-    "topics": topics,
-    "clickhouse-server": clickhouse_server,
-    "spark-master": spark_master,
-    "spark-worker": spark_worker,
-}
-HEARTBEATS = ("spark-job", "clickhouse-consumer")

@@ -1,287 +1,156 @@
-"""The services of docker-compose.yml as processes of this machine: stack.py up | down | status.
+"""The services of docker-compose.yml as processes of this machine.
 
-supervisord (supervisord.conf) runs them and starts them again when they end. This program starts
-and stops supervisord, and knows whether the parts really answer. All that a stack writes lies in
-its folder and all its ports can be moved, so several can run side by side.
+supervisord runs the services and starts them again when they end. This program starts and stops
+supervisord, and knows whether the services really answer. A stack writes only to its folder and all
+its ports can be changed, so several stacks can run side by side.
 """
 
-import hashlib
+import argparse
 import json
 import logging
 import os
-import random
 import shutil
-import signal
-import string
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from http.client import HTTPException
-from pathlib import Path
-from typing import Any, NamedTuple, Self
-from xmlrpc.client import Fault, ServerProxy
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from supervisor.xmlrpc import Faults, SupervisorTransport
+from supervisor.xmlrpc import Faults
 
-from doctor import is_free
-from launch import PID_FILES, running_pid
-from probes import complaint
+import supervision
+from configuration import configuration
+from paths import PROJECT, TOOLS, VENV
+from ports import SettingsError, StackSettings, is_free
+from services import SERVICES, ports_of
+from status import ServiceStatus, next_steps, service_status, table
+from supervision import StackError, eventually, ignoring_fault, supervisor
 
-PROJECT = Path(__file__).resolve().parent.parent
-VENV = PROJECT / ".venv"
-TOOLS = PROJECT / ".local" / "tools"
-HERE = PROJECT / "local-stack"
+__all__ = ["PROJECT", "SERVICES", "TOOLS", "VENV", "SettingsError", "Stack", "StackError"]
 
-SERVICES = (
-    "zookeeper",
-    "kafka",
-    "topics",
-    "clickhouse-server",
-    "spark-master",
-    "spark-worker",
-    "spark-job",
-    "clickhouse-consumer",
-)
 READY_SEC = 120.0
 STOP_SEC = 90.0
-ORPHAN_STOP_SEC = 15.0
 MIN_FREE_MB = 500
-SOCKET_PATH_LIMIT = 90  # systems allow 103 and more; supervisord adds its pid for a moment
-SAFE_PORTS = range(15000, 32000)  # not given to outgoing connections
-MAX_STARTS = 6  # while waiting; a broker needs up to 4 to get over the session of a killed one
+MAX_STARTS = (
+    6  # while waiting; a broker needs up to 4 until the session of a killed one has expired
+)
 
 
-class StackError(Exception):
-    """What was asked cannot be done; the text says why, and what to do."""
-
-
-class ConfigError(ValueError):
-    """A setting has a value that is not allowed; the text names the variable and what is."""
-
-
-class Part(NamedTuple):
-    """One service: its process, and what keeps it from being healthy ("" if nothing)."""
-
-    name: str
-    state: str
-    pid: int
-    uptime_sec: float
-    address: str
-    complaint: str
-
-
-@dataclass(frozen=True)
-class Stack:
-    """One stack. Each setting is the environment variable of that name, the folder is STACK_DIR."""
-
-    directory: Path = PROJECT / ".local" / "stack"
-    kafka_port: int = 9092
-    zookeeper_port: int = 2181
-    clickhouse_port: int = 9000
-    clickhouse_http_port: int = 8123
-    spark_master_port: int = 7077
-    spark_master_webui_port: int = 8080
-    spark_worker_webui_port: int = 8081
-    spark_ui_port: int = 4040
-
-    @classmethod
-    def from_env(cls, env: Mapping[str, str]) -> Self:
-        """Read and check all settings; an empty variable counts as not set. Raises ConfigError."""
-        directory = PROJECT / (env.get("STACK_DIR") or cls.directory)
-        given = {name: env[name.upper()] for name in port_names() if env.get(name.upper())}
-        for name, text in given.items():
-            if not (text.isdecimal() and 1 <= int(text) <= 65535):
-                raise ConfigError(f"{name.upper()} must be a port from 1 to 65535, not {text!r}")
-        stack = cls(directory, **{name: int(text) for name, text in given.items()})
-        for variable, port in stack.ports().items():
-            if list(stack.ports().values()).count(port) > 1:
-                raise ConfigError(f"{variable} must be a port of its own, {port} is used twice")
-        return stack
-
-    @classmethod
-    def on_free_ports(cls, directory: Path) -> Self:
-        """A stack that can run beside any other."""
-        free = (port for port in random.sample(SAFE_PORTS, len(SAFE_PORTS)) if is_free(port))
-        return cls(directory.resolve(), **dict(zip(port_names(), free, strict=False)))
-
-    @classmethod
-    def left_in(cls, directory: Path) -> Self | None:
-        """The stack that was last started in a folder, whether it runs or not."""
-        ports = directory / "ports.json"
-        if not ports.exists():
-            return None
-        given = {name.lower(): port for name, port in json.loads(ports.read_text()).items()}
-        return cls(directory, **given)
-
-    def ports(self) -> dict[str, int]:
-        """Variable -> port."""
-        return {name.upper(): getattr(self, name) for name in port_names()}
-
-    def environment(self) -> dict[str, str]:
-        """The variables for a program that is to use this stack, such as the producer."""
-        return {
-            "STACK_DIR": str(self.directory),
-            **{variable: str(port) for variable, port in self.ports().items()},
-            "KAFKA_BOOTSTRAP_SERVERS": f"localhost:{self.kafka_port}",
-            "CLICKHOUSE_HOST": "localhost",
-        }
-
-    def address(self, service: str) -> str:
-        return {
-            "zookeeper": f"localhost:{self.zookeeper_port}",
-            "kafka": f"localhost:{self.kafka_port}",
-            "clickhouse-server": (
-                f"localhost:{self.clickhouse_port} http://localhost:{self.clickhouse_http_port}"
-            ),
-            "spark-master": (
-                f"spark://localhost:{self.spark_master_port}"
-                f" http://localhost:{self.spark_master_webui_port}"
-            ),
-            "spark-worker": f"http://localhost:{self.spark_worker_webui_port}",
-            "spark-job": f"http://localhost:{self.spark_ui_port}",
-        }.get(service, "")
+class Stack(StackSettings):
+    """One stack: its settings, and what can be done with it. All methods may raise StackError."""
 
     def up(
         self,
         environment: Mapping[str, str] | None = None,
         deadline_sec: float = READY_SEC,
         say: Callable[[str], None] = print,
+        services: Collection[str] = SERVICES,
     ) -> None:
-        """Return once every part answers. `environment` is for the services, e.g. WATERMARK.
+        """Start these services unless they were started before; return once all of them answer.
 
-        Raises StackError with the reason; a stack that was started here is then stopped again.
+        Services that start together with supervisord inherit `environment`, for example WATERMARK.
+        A stack that starts here and does not answer within the deadline is stopped again. Raises
+        SettingsError if the path of the folder cannot be used.
         """
         if self.is_up():
-            self.check_same_ports()
-            say(f"The stack in {self.directory} runs already.")
-            self.wait_until_healthy(deadline_sec, say)
+            say(f"The stack in {self.directory} is already running.")
+            self._start_missing(services)
+            self.wait_until_healthy(deadline_sec, say, services)
             return
         self.check_startable()
-        orphans = self.stop_orphans()
+        conf = configuration(self, services)
+        orphans = supervision.stop_orphans(self)
         if orphans:
             say(f"Stopped what a killed supervisord had left: {', '.join(orphans)}")
-        self.check_ports()
-        say(f"Starting {len(SERVICES)} services in {self.directory}")
+        self._check_ports(services)
+        say(f"Starting {len(services)} services in {self.directory}")
         try:
-            self.start_supervisord(environment or {})
-            self.wait_until_healthy(deadline_sec, say)
+            self._choose(services)
+            supervision.start_supervisord(self, conf, environment or {})
+            self.wait_until_healthy(deadline_sec, say, services)
         except BaseException:
             self.down(say)
             raise
 
     def down(self, say: Callable[[str], None] = print) -> None:
-        """Stop what runs in this folder, against the flow of the data. Raises StackError."""
+        """Stop what runs in this folder, against the flow of the data."""
         start = time.monotonic()
         was_up = self.is_up()
         if was_up:
-            self.supervisor().shutdown()
-            wait_for(lambda: not self.is_up(), STOP_SEC, "supervisord does not end")
-        orphans = self.stop_orphans()
+            supervision.stop_supervisord(self, STOP_SEC)
+        orphans = supervision.stop_orphans(self)
         if not (was_up or orphans):
             say(f"Nothing runs in {self.directory}")
             return
-        wait_for(lambda: all(map(is_free, self.ports().values())), STOP_SEC, "a port stays in use")
+        ports = ports_of(self.chosen_services(), self).values()
+        eventually(lambda: all(map(is_free, ports)), STOP_SEC, "a port was not released")
         what = "all services" if was_up else f"{', '.join(orphans)} (left by a killed supervisord)"
         say(f"Stopped {what} in {time.monotonic() - start:.1f} s; the data stays.")
 
-    def status(self, services: Sequence[str] = SERVICES) -> list[Part]:
-        """What is known about each service, in the order of the data flow."""
-        try:
-            found = self.supervisor().getAllProcessInfo()
-        except (Fault, OSError, HTTPException):  # it does not run, or is just ending
-            found = []
-        processes = {process["name"]: process for process in found}
-        return [self.part(service, processes.get(service)) for service in services]
-
-    def part(self, service: str, process: Mapping[str, Any] | None) -> Part:
-        """Look at one service, given what supervisord says about its process."""
-        address = self.address(service)
-        if process is None:
-            pid = running_pid(self.directory, service) or 0
-            state = "ORPHANED" if pid else "STOPPED"
-            return Part(service, state, pid, 0, address, "is not supervised")
-        state = process["statename"]
-        is_running = state in ("STARTING", "RUNNING")
-        is_done = service == "topics" and state == "EXITED" and process["exitstatus"] == 0
-        problem = f"is {state}"
-        if is_running or is_done:
-            problem = complaint(self, service, process["start"])
-        uptime_sec = process["now"] - process["start"] if is_running else 0
-        return Part(service, state, process["pid"], uptime_sec, address, problem)
+    def status(self, services: Collection[str] | None = None) -> list[ServiceStatus]:
+        """What is known about these services, by default about those that `up` started."""
+        names = self.chosen_services() if services is None else services
+        processes = supervision.processes(self)
+        return [service_status(self, name, processes.get(name)) for name in names]
 
     def wait_until_healthy(
-        self, deadline_sec: float = READY_SEC, say: Callable[[str], None] = print
+        self,
+        deadline_sec: float = READY_SEC,
+        say: Callable[[str], None] = print,
+        services: Collection[str] | None = None,
     ) -> None:
-        """Return once every part answered. Raises StackError with the log of one that has not."""
+        """Return once every service answered. Raises StackError with the log of one that does not.
+
+        By default, waits for the services that `up` started.
+        """
         start = time.monotonic()
-        for service in SERVICES:  # in the order of the data flow: the first to fail is the cause
-            pids = set()
-            while (part := self.status([service])[0]).complaint:
-                pids.add(part.pid)
-                elapsed_sec = time.monotonic() - start
-                if elapsed_sec > deadline_sec or len(pids - {0}) > MAX_STARTS:
-                    raise StackError(
-                        f"{service} is not ready after {elapsed_sec:.0f} s: {part.complaint}"
-                        f" ({part.state}, started {len(pids - {0})} times meanwhile);"
-                        f" the end of its log:\n{self.log_tail(service)}"
-                    )
-                time.sleep(0.2)
-            say(f"  {service:<20} ready after {time.monotonic() - start:4.1f} s  {part.address}")
+        chosen = self.chosen_services() if services is None else services
+        # In the order of the data flow: the first service to fail is the cause.
+        for name in (name for name in SERVICES if name in chosen):
+            status = self._wait_for(name, start, deadline_sec)
+            elapsed_sec = time.monotonic() - start
+            say(f"  {name:<20} ready after {elapsed_sec:4.1f} s  {status.address}")
+
+    def _wait_for(self, service: str, start: float, deadline_sec: float) -> ServiceStatus:
+        pids = set()
+        while (status := self.status([service])[0]).problem:
+            pids.add(status.pid)
+            starts = len(pids - {0})
+            elapsed_sec = time.monotonic() - start
+            if elapsed_sec > deadline_sec or starts > MAX_STARTS:
+                raise StackError(
+                    f"{service} is not ready after {elapsed_sec:.0f} s: {status.problem}"
+                    f" ({status.state}, started {starts} times meanwhile);"
+                    f" the end of its log:\n{self.log_tail(service)}"
+                )
+            time.sleep(0.2)
+        return status
+
+    def is_up(self) -> bool:
+        """Whether supervisord runs, even if it is just ending."""
+        return supervision.is_up(self)
 
     def pid(self, service: str) -> int:
         """The process of a service or "supervisord", 0 if it has none. The stack must be up."""
         if service == "supervisord":
-            return int(self.supervisor().getPID())
-        return int(self.supervisor().getProcessInfo(service)["pid"])
+            return int(supervisor(self).getPID())
+        return int(supervisor(self).getProcessInfo(service)["pid"])
 
     def stop(self, service: str) -> None:
-        """Stop one service and return when it has ended; it stays so until `start`."""
-        call_unless(Faults.NOT_RUNNING, self.supervisor().stopProcess, service)
+        """Stop one service and return when it has ended; it stays stopped until `start`."""
+        ignoring_fault(Faults.NOT_RUNNING, supervisor(self).stopProcess, service)
 
     def start(self, service: str) -> None:
-        """Start one service again; returns at once."""
-        call_unless(Faults.ALREADY_STARTED, self.supervisor().startProcess, service, False)
+        """Start one service; returns at once."""
+        ignoring_fault(Faults.ALREADY_STARTED, supervisor(self).startProcess, service, False)
 
     def log_tail(self, service: str, lines: int = 20) -> str:
-        log = self.directory / "log" / f"{service}.log"
+        log = self.log_file(service)
         text = log.read_text(errors="replace") if log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
-    def health_file(self, service: str) -> Path:
-        return self.directory / "health" / service
-
-    def is_up(self) -> bool:
-        """Whether supervisord runs, even if it is just ending."""
-        try:
-            self.supervisor().getState()
-        except Fault:
-            return True
-        except (OSError, HTTPException):
-            return False
-        return True
-
-    def supervisor(self) -> Any:
-        transport = SupervisorTransport(None, None, f"unix://{self.socket_path()}")
-        return ServerProxy("http://127.0.0.1", transport).supervisor
-
-    def socket_path(self) -> Path:
-        path = self.directory / "supervisord.sock"
-        if len(str(path)) <= SOCKET_PATH_LIMIT:
-            return path
-        digest = hashlib.sha256(str(self.directory).encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"supervisord-{digest}.sock"
-
-    def check_same_ports(self) -> None:
-        running = json.loads((self.directory / "ports.json").read_text())
-        for variable, port in self.ports().items():
-            if running[variable] != port:
-                raise StackError(
-                    f"the stack in {self.directory} runs with {variable}={running[variable]};"
-                    " stop it with make local-down first"
-                )
+    def chosen_services(self) -> list[str]:
+        """The services that `up` was asked to start since the stack last started."""
+        file = self.directory / "services.json"
+        return json.loads(file.read_text()) if file.exists() else list(SERVICES)
 
     def check_startable(self) -> None:
         """Raises StackError unless the set-up is done and the disk has room."""
@@ -292,151 +161,79 @@ class Stack:
         if free_mb < MIN_FREE_MB:
             raise StackError(f"{MIN_FREE_MB} MB are needed in {self.directory}, {free_mb} are free")
 
-    def check_ports(self) -> None:
+    def _start_missing(self, services: Collection[str]) -> None:
+        """Start those of the services that a running stack was not asked to start before."""
+        self._check_same_ports()
+        chosen = self.chosen_services()
+        missing = [name for name in services if name not in chosen]
+        self._check_ports(missing)
+        self._choose([*chosen, *missing])
+        for name in missing:
+            self.start(name)
+
+    def _choose(self, services: Collection[str]) -> None:
+        chosen = [name for name in SERVICES if name in services]
+        (self.directory / "services.json").write_text(json.dumps(chosen))
+
+    def _check_same_ports(self) -> None:
+        running = json.loads((self.directory / "ports.json").read_text())
         for variable, port in self.ports().items():
+            if running[variable] != port:
+                raise StackError(
+                    f"the stack in {self.directory} runs with {variable}={running[variable]};"
+                    " stop it with make local-down first"
+                )
+
+    def _check_ports(self, services: Collection[str]) -> None:
+        for variable, port in ports_of(services, self).items():
             if not is_free(port):
                 raise StackError(
                     f"port {port} is in use by another program; choose another one with {variable},"
                     f" for example {variable}={port + 10000} make local-up"
                 )
 
-    def start_supervisord(self, environment: Mapping[str, str]) -> None:
-        # What only means something to processes that run no more. Spark's master would wait for
-        # the workers and applications it remembers.
-        for name in ("tmp", "health", "spark-master", "spark-worker"):
-            shutil.rmtree(self.directory / name, ignore_errors=True)
-        for name in ("tmp", "health", "spark-master", "log", PID_FILES):
-            (self.directory / name).mkdir(exist_ok=True)
-        (self.directory / "ports.json").write_text(json.dumps(self.ports()))
-        template = string.Template((HERE / "conf" / "zookeeper.properties").read_text())
-        properties = template.substitute(self.environment())
-        (self.directory / "zookeeper.properties").write_text(properties)
-        command = (VENV / "bin" / "python", "-m", "supervisor.supervisord")
-        result = subprocess.run(
-            [*command, "-c", HERE / "supervisord.conf"],
-            cwd=self.directory,
-            env={**os.environ, **environment, **self.supervisord_environment()},
-            capture_output=True,
-            text=True,
-        )
-        if result.returncode != 0:
-            raise StackError(f"supervisord does not start: {result.stderr.strip()}")
-        wait_for(self.is_up, STOP_SEC, "supervisord does not answer")
 
-    def supervisord_environment(self) -> dict[str, str]:
-        """What supervisord.conf refers to."""
-        java_home = TOOLS / "java"
-        programs = (VENV / "bin", java_home / "bin", os.environ["PATH"])
-        return {
-            **self.environment(),
-            "STACK_SOCKET": str(self.socket_path()),
-            "TOOLS": str(TOOLS),
-            "JAVA_HOME": str(java_home),
-            "SPARK_HOME": str(next(VENV.glob("lib/python3*/site-packages/pyspark"))),
-            "PATH": os.pathsep.join(map(str, programs)),
-        }
-
-    def stop_orphans(self) -> list[str]:
-        """End services of this folder whose supervisord was killed; the names of those found."""
-        orphans = [name for name in reversed(SERVICES) if running_pid(self.directory, name)]
-        for name in orphans:
-            end_process(self.directory, name)
-        return orphans
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run the pipeline without Docker.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser("up", help="start the services, return once they answer")
+    up.add_argument("service", nargs="*", type=known_service, help="default: all services")
+    up.add_argument(
+        "--timeout", type=float, default=READY_SEC, metavar="SEC", help="default: %(default).0f"
+    )
+    commands.add_parser("status", help="show each service; exit 1 if one does not answer")
+    commands.add_parser("down", help="stop the services; their data stays")
+    return parser.parse_args(arguments)
 
 
-def port_names() -> list[str]:
-    return [setting.name for setting in fields(Stack) if setting.name.endswith("_port")]
+def known_service(name: str) -> str:
+    if name not in SERVICES:
+        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(SERVICES)}")
+    return name
 
 
-def wait_for(condition: Callable[[], bool], deadline_sec: float, otherwise: str) -> None:
-    """Raises StackError with the text `otherwise` when the time is over."""
-    deadline = time.monotonic() + deadline_sec
-    while not condition():
-        if time.monotonic() > deadline:
-            raise StackError(f"{otherwise} (waited {deadline_sec:.0f} s)")
-        time.sleep(0.1)
-
-
-def end_process(directory: Path, service: str) -> None:
-    """Ask the process to end, after a while end it and its children."""
-
-    def has_ended() -> bool:
-        return running_pid(directory, service) is None
-
-    pid = running_pid(directory, service)
-    if not pid:
-        return
-    os.kill(pid, signal.SIGTERM)
-    try:
-        wait_for(has_ended, ORPHAN_STOP_SEC, "it does not end")
-    except StackError:
-        os.killpg(pid, signal.SIGKILL)  # supervisord makes each service the leader of a group
-        wait_for(has_ended, ORPHAN_STOP_SEC, f"process {pid} cannot be ended")
-
-
-def call_unless(accepted_fault: int, function: Callable[..., object], *arguments: object) -> None:
-    try:
-        function(*arguments)
-    except Fault as fault:
-        if fault.faultCode != accepted_fault:
-            raise
-
-
-def table(parts: Sequence[Part]) -> str:
-    lines = [f"{'service':<20} {'state':<9} {'pid':>7} {'up':>7}  answers  address"]
-    for part in parts:
-        uptime = f"{part.uptime_sec:.0f} s" if part.uptime_sec else "-"
-        lines.append(
-            f"{part.name:<20} {part.state:<9} {part.pid or '-':>7} {uptime:>7}"
-            f"  {'no' if part.complaint else 'yes':<7}  {part.complaint or part.address}"
-        )
-    return "\n".join(lines)
-
-
-def next_steps(stack: Stack) -> str:
-    def moved(variable: str, value: object, usual: object) -> str:
-        return "" if value == usual else f"{variable}={value} "
-
-    servers = f"localhost:{stack.kafka_port}"
-    servers = moved("KAFKA_BOOTSTRAP_SERVERS", servers, f"localhost:{Stack.kafka_port}")
-    kafka = moved("KAFKA_PORT", stack.kafka_port, Stack.kafka_port)
-    native = moved("CLICKHOUSE_PORT", stack.clickhouse_port, Stack.clickhouse_port)
-    http = moved("CLICKHOUSE_HTTP_PORT", stack.clickhouse_http_port, Stack.clickhouse_http_port)
-    site = f"http://localhost:{stack.clickhouse_http_port}/analytics"
-    folder = moved("STACK_DIR", stack.directory, Stack.directory)
-    return f"""
-Everything runs. Logs: {stack.directory / "log"}
-  send transactions   . .venv/bin/activate && {servers}python producer/producer.py
-  watch the sales     {site} (user consumer, password MySecret)
-  look at a topic     {kafka}make topics TOPIC=transactions_agg
-  query               {http}make query
-  prove the numbers   {kafka}{native}make verify
-  stop                {folder}make local-down"""
-
-
-def run(command: str, stack: Stack) -> int:
-    if command == "up":
-        stack.up()
-        print(next_steps(stack))
+def run(stack: Stack, given: argparse.Namespace) -> int:
+    if given.command == "up":
+        stack.up(deadline_sec=given.timeout, services=given.service or SERVICES)
+        if not given.service:
+            print(next_steps(stack))
         return 0
-    # As it was started, whatever ports the environment names by now.
-    stack = Stack.left_in(stack.directory) or stack
-    if command == "down":
+    # With the ports it was started with, even if the environment names others now.
+    stack = Stack.last_started_in(stack.directory) or stack
+    if given.command == "down":
         stack.down()
         return 0
-    parts = stack.status()
-    print(table(parts))
-    return 1 if any(part.complaint for part in parts) else 0
+    statuses = stack.status()
+    print(table(statuses))
+    return 1 if any(status.problem for status in statuses) else 0
 
 
 def main(arguments: Sequence[str]) -> int:
-    logging.basicConfig(level=logging.CRITICAL)  # failed probes are told in the table
-    if len(arguments) != 1 or arguments[0] not in ("up", "down", "status"):
-        print("usage: stack.py up | down | status", file=sys.stderr)
-        return 2
+    logging.basicConfig(level=logging.CRITICAL)  # the table says which probes failed
+    given = parse(arguments)
     try:
-        return run(arguments[0], Stack.from_env(os.environ))
-    except ConfigError as error:
+        return run(Stack.from_env(os.environ), given)
+    except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
     except StackError as error:

@@ -1,4 +1,4 @@
-"""Create both topics and set what is particular about them; may be run at any time, and again."""
+"""Create both topics, or update their settings if they exist. Safe to run at any time."""
 
 import logging
 import os
@@ -12,17 +12,17 @@ logger = logging.getLogger("topics")
 
 PARTITIONS = 3
 WAIT_INTERVAL_SEC = 5
-# A record is judged by how far its own time is ahead of its arrival: the broker's clock says when
-# it arrived, not the sender's.
+# The job compares a record's own time with the time of its arrival. The broker's clock tells when
+# the record arrived, not the sender's.
 RAW_SETTINGS = {"message.timestamp.type": "LogAppendTime"}
 
 
 def connect(servers: str) -> KafkaAdminClient:
-    """Return once Kafka answers; until then a line every few seconds."""
+    """Return once Kafka answers; log a line every few seconds until then."""
     next_line = time.monotonic() + WAIT_INTERVAL_SEC
     while True:
         try:
-            # Short: within one attempt it looks again at longer and longer intervals.
+            # Short, because within one attempt the client retries at longer and longer intervals.
             return KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=500)
         except KafkaError:
             time.sleep(0.2)
@@ -39,7 +39,7 @@ def ensure_topic(admin: KafkaAdminClient, name: str, settings: dict[str, str]) -
     except TopicAlreadyExistsError:
         logger.info("%s exists", name)
         topic = ConfigResource(ConfigResourceType.TOPIC, name, settings)
-        # The broker knows which settings there are; the client's own check may come too early.
+        # The broker knows which settings exist; the client may not have asked it yet.
         admin.alter_configs([topic], raise_on_unknown=False)
 
 

@@ -2,25 +2,29 @@
 
 server.py LIBRARY CONFIG_FILE INIT_SQL
 
-The library is made to run queries, and serves its ports while one runs. So the last query reads a
+The library runs queries, and serves its ports while a query is running. So the last query reads a
 FIFO that this process holds open: closing it ends the query, and the engine shuts down cleanly. An
-engine that aborts (a wrong password over the native protocol is enough) takes this process along.
+engine that aborts (a wrong password over the native protocol is enough) ends this process, too.
 """
 
+import argparse
 import ctypes
 import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-FIFO = Path("clickhouse-hold")  # in the working folder
+# Both in the working folder.
+FIFO = Path("clickhouse-hold")
+QUERIES = Path("clickhouse-start.sql")
 CLEAN_STOP_SEC = 10
 
 
 def script(init_sql: str) -> str:
-    """Create what is missing, then listen, then wait for the FIFO to be closed."""
+    """Queries that create what is missing, then listen, then wait until the FIFO is closed."""
     return "\n".join(
         [
             init_sql.rstrip().removesuffix(";") + ";",
@@ -31,12 +35,12 @@ def script(init_sql: str) -> str:
 
 
 def run_engine(library: str, config_file: str, queries: str) -> str:
-    """Block until the queries are done; their error message, or nothing."""
+    """Block until the queries are done; return their error message, empty if there is none."""
     engine = ctypes.CDLL(library)
     engine.chdb_query_cmdline.restype = ctypes.c_void_p
     engine.chdb_result_error.argtypes = [ctypes.c_void_p]
     engine.chdb_result_error.restype = ctypes.c_char_p
-    # Its own take our signals, and spend seconds on a stack trace when it aborts.
+    # The engine's own handlers take our signals, and spend seconds on a stack trace if it aborts.
     engine.chdb_set_signal_handlers_enabled(0)
     options = [f"--config-file={config_file}", f"--queries-file={queries}", "--log-level=warning"]
     texts = ["clickhouse", *options]
@@ -45,30 +49,34 @@ def run_engine(library: str, config_file: str, queries: str) -> str:
     return error.decode() if error else ""
 
 
-def main() -> None:
-    library, config_file, init_sql = sys.argv[1:]
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description="Run the ClickHouse library as a server.")
+    parser.add_argument("library")
+    parser.add_argument("config_file")
+    parser.add_argument("init_sql", type=Path)
+    given = parser.parse_args(arguments)
     FIFO.unlink(missing_ok=True)
     os.mkfifo(FIFO)
     hold = os.open(FIFO, os.O_RDWR)
-    Path("clickhouse-start.sql").write_text(script(Path(init_sql).read_text()))
+    QUERIES.write_text(script(given.init_sql.read_text()))
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_IGN)
         os.close(hold)
-        signal.alarm(CLEAN_STOP_SEC)  # the default action of which ends the process
+        signal.alarm(CLEAN_STOP_SEC)  # ends the process if the engine has not ended it by then
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
 
     def serve() -> None:
-        error = run_engine(library, config_file, "clickhouse-start.sql")
+        error = run_engine(given.library, given.config_file, str(QUERIES))
         print(error or "ClickHouse stopped", flush=True)
-        os._exit(1 if error else 0)  # without the library's destructors, which complain
+        os._exit(1 if error else 0)  # skips the library's destructors, which report errors
 
-    engine = threading.Thread(target=serve)  # the main thread has to stay free for signals
+    engine = threading.Thread(target=serve)  # Python handles signals in the main thread only
     engine.start()
     engine.join()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,0 +1,82 @@
+"""The configuration of supervisord, made from the table of services."""
+
+import re
+import shlex
+from collections.abc import Collection
+from configparser import RawConfigParser
+
+from paths import LOCAL_STACK
+from ports import SettingsError, StackSettings
+from services import TABLE, Service
+from supervision import socket_path
+
+# Of every service. They cannot be in supervisor's [DEFAULT] section: [rpcinterface:...] would get
+# them too, and it accepts no options.
+SHARED_OPTIONS = {
+    "autorestart": "true",
+    # Immediately; at longer and longer intervals if the service ran for less than a second.
+    "startretries": "1000",
+    # A stop signals only the service, as `docker stop` does. If it has not ended after 30 s, it is
+    # killed with all its children.
+    "stopwaitsecs": "30",
+    "killasgroup": "true",
+    "redirect_stderr": "true",
+    "stdout_logfile": "log/%(program_name)s.log",
+    "stdout_logfile_maxbytes": "10MB",
+}
+RUNS_ONCE_OPTIONS = {"startsecs": "0", "autorestart": "unexpected"}
+UNUSABLE = (
+    "STACK_DIR and the folder of the project must be paths without both kinds of quotation marks"
+    " and without # or ; after a space, unlike {}"
+)
+
+
+def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigParser:
+    """The configuration of supervisord for the folder of the stack, where it runs.
+
+    It knows all services and starts the given ones. Raises SettingsError if a path
+    cannot be expressed in it.
+    """
+    parser = RawConfigParser()
+    parser["unix_http_server"] = {"file": escaped(str(socket_path(stack))), "chmod": "0700"}
+    parser["rpcinterface:supervisor"] = {
+        "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+    }
+    parser["supervisord"] = {
+        "logfile": "log/supervisord.log",
+        "logfile_maxbytes": "1MB",
+        "logfile_backups": "1",
+        "pidfile": "pids/supervisord",
+    }
+    for service in TABLE:
+        parser[f"program:{service.name}"] = {
+            **SHARED_OPTIONS,
+            **(RUNS_ONCE_OPTIONS if service.runs_once else {}),
+            "autostart": str(service.name in services).lower(),
+            "priority": str(service.stop_order),
+            "command": escaped(command(service, stack)),
+            "environment": escaped(environment(service, stack)),
+        }
+    return parser
+
+
+def command(service: Service, stack: StackSettings) -> str:
+    launch = ("python", str(LOCAL_STACK / "launch.py"), service.name)
+    return shlex.join([*launch, *(service.filled_in(word, stack) for word in service.command)])
+
+
+def environment(service: Service, stack: StackSettings) -> str:
+    """Pairs as supervisor reads them, which knows quotation marks but no escape character."""
+    values = {name: service.filled_in(text, stack) for name, text in service.environment.items()}
+    for value in values.values():
+        if {"'", '"'} <= set(value) or value != value.strip("'\""):
+            raise SettingsError(UNUSABLE.format(value))
+    quotes = {name: "'" if '"' in value else '"' for name, value in values.items()}
+    return ",".join(f"{name}={quotes[name]}{value}{quotes[name]}" for name, value in values.items())
+
+
+def escaped(option: str) -> str:
+    """The option with % doubled. Raises SettingsError if part of it would be read as a comment."""
+    if re.search(r"\s[#;]|\n", option):
+        raise SettingsError(UNUSABLE.format(option))
+    return option.replace("%", "%%")

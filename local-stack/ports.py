@@ -1,0 +1,119 @@
+"""The settings of a stack: its folder and its ports.
+
+Needs only Python's standard library, and runs on a Python that is too old, so that doctor.py can
+say so.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from paths import LOCAL, PROJECT
+
+if TYPE_CHECKING:
+    from typing import Self
+
+SAFE_PORTS = range(15000, 32000)  # below the ports that systems give to outgoing connections
+
+
+class SettingsError(ValueError):
+    """A setting has a wrong value; the text is one line that names it and what is allowed."""
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """The folder and the ports of one stack.
+
+    Each port is the environment variable of its name in capitals; the folder is STACK_DIR.
+    """
+
+    directory: Path = LOCAL / "stack"
+    kafka_port: int = 9092
+    zookeeper_port: int = 2181
+    clickhouse_port: int = 9000
+    clickhouse_http_port: int = 8123
+    spark_master_port: int = 7077
+    spark_master_webui_port: int = 8080
+    spark_worker_webui_port: int = 8081
+    spark_ui_port: int = 4040
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Self:
+        """Read and check all settings; an empty variable counts as not set. Raises SettingsError.
+
+        A relative STACK_DIR is a folder of the project.
+        """
+        directory = PROJECT / (env.get("STACK_DIR") or cls.directory)
+        stack = cls(directory, **{name: port_from(env, name.upper()) for name in port_names()})
+        ports = list(stack.ports().values())
+        for variable, port in stack.ports().items():
+            if ports.count(port) > 1:
+                raise SettingsError(f"{variable} must be a port of its own, {port} is used twice")
+        return stack
+
+    @classmethod
+    def on_free_ports(cls, directory: Path) -> Self:
+        """A stack that can run beside any other."""
+        free = (port for port in random.sample(SAFE_PORTS, len(SAFE_PORTS)) if is_free(port))
+        return cls(directory.resolve(), **dict(zip(port_names(), free, strict=False)))
+
+    @classmethod
+    def last_started_in(cls, directory: Path) -> Self | None:
+        """The stack that was last started in a folder, whether it runs or not."""
+        file = directory / "ports.json"
+        if not file.exists():
+            return None
+        ports = {name.lower(): port for name, port in json.loads(file.read_text()).items()}
+        return cls(directory, **ports)
+
+    def ports(self) -> dict[str, int]:
+        """Variable -> port."""
+        return {name.upper(): getattr(self, name) for name in port_names()}
+
+    def environment(self) -> dict[str, str]:
+        """The variables for a program that uses this stack, such as the producer."""
+        return {
+            "STACK_DIR": str(self.directory),
+            **{variable: str(port) for variable, port in self.ports().items()},
+            "KAFKA_BOOTSTRAP_SERVERS": f"localhost:{self.kafka_port}",
+            "CLICKHOUSE_HOST": "localhost",
+        }
+
+    def health_file(self, service: str) -> Path:
+        """The file that a service without a port touches while it is running."""
+        return self.directory / "health" / service
+
+    def log_file(self, service: str) -> Path:
+        return self.directory / "log" / f"{service}.log"
+
+
+def port_names() -> list[str]:
+    return [field.name for field in fields(StackSettings) if field.name.endswith("_port")]
+
+
+DEFAULT_PORTS = StackSettings().ports()
+
+
+def port_from(env: Mapping[str, str], variable: str) -> int:
+    """The port that a variable sets, or its default. Raises SettingsError."""
+    text = env.get(variable) or str(DEFAULT_PORTS[variable])
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise SettingsError(f"{variable} must be a port from 1 to 65535, not {text!r}")
+    return int(text)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,163 @@
+"""supervisord, which runs the services and starts them again when they end."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import string
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from configparser import RawConfigParser
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ServerProxy
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from launch import PID_FILES, running_pid
+from paths import LOCAL_STACK, TOOLS, VENV
+from ports import StackSettings
+from services import SERVICES
+
+START_SEC = 90.0
+ORPHAN_STOP_SEC = 15.0
+SOCKET_PATH_LIMIT = 90  # systems allow 103 and more; supervisord adds its pid for a moment
+
+
+class StackError(Exception):
+    """A request cannot be carried out; the text says why, and what to do."""
+
+
+def eventually(condition: Callable[[], bool], deadline_sec: float, otherwise: str) -> None:
+    """Poll until the condition is true. Raises StackError with `otherwise` after the deadline."""
+    deadline = time.monotonic() + deadline_sec
+    while not condition():
+        if time.monotonic() > deadline:
+            raise StackError(f"{otherwise} within {deadline_sec:.0f} s")
+        time.sleep(0.1)
+
+
+def start_supervisord(
+    stack: StackSettings, configuration: RawConfigParser, environment: Mapping[str, str]
+) -> None:
+    """Start supervisord, whose services inherit `environment`; returns when it answers.
+
+    Raises StackError.
+    """
+    prepare_folder(stack)
+    with (stack.directory / "supervisord.conf").open("w") as file:
+        configuration.write(file)
+    result = subprocess.run(
+        [VENV / "bin" / "python", "-m", "supervisor.supervisord", "-c", file.name],
+        cwd=stack.directory,
+        env={**os.environ, **environment, **stack.environment(), **tools_environment()},
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode != 0:
+        raise StackError(f"supervisord does not start: {result.stderr.strip()}")
+    eventually(lambda: is_up(stack), START_SEC, "supervisord did not answer")
+
+
+def prepare_folder(stack: StackSettings) -> None:
+    """Write what supervisord and the services expect in their folder."""
+    # These only mean something to processes that no longer run. Spark's master would wait for the
+    # workers and applications it remembers.
+    for name in ("tmp", "health", "spark-master", "spark-worker"):
+        shutil.rmtree(stack.directory / name, ignore_errors=True)
+    for name in ("tmp", "health", "spark-master", "log", PID_FILES):
+        (stack.directory / name).mkdir(exist_ok=True)
+    (stack.directory / "ports.json").write_text(json.dumps(stack.ports()))
+    template = string.Template((LOCAL_STACK / "conf" / "zookeeper.properties").read_text())
+    properties = template.substitute(stack.environment())
+    (stack.directory / "zookeeper.properties").write_text(properties)
+
+
+def tools_environment() -> dict[str, str]:
+    """The variables with which services find Java, Spark and the Python of the project."""
+    java_home = TOOLS / "java"
+    folders = (VENV / "bin", java_home / "bin", os.environ["PATH"])
+    return {
+        "JAVA_HOME": str(java_home),
+        "SPARK_HOME": str(next(VENV.glob("lib/python3*/site-packages/pyspark"))),
+        "PATH": os.pathsep.join(map(str, folders)),
+    }
+
+
+def stop_supervisord(stack: StackSettings, deadline_sec: float) -> None:
+    """Stop all services, then supervisord; returns when it has ended. Raises StackError."""
+    supervisor(stack).shutdown()
+    eventually(lambda: not is_up(stack), deadline_sec, "supervisord did not end")
+
+
+def is_up(stack: StackSettings) -> bool:
+    """Whether supervisord runs, even if it is just ending."""
+    try:
+        supervisor(stack).getState()
+    except Fault:
+        return True
+    except (OSError, HTTPException):
+        return False
+    return True
+
+
+def processes(stack: StackSettings) -> dict[str, dict[str, Any]]:
+    """What supervisord says about each service; empty if it does not run or is just ending."""
+    try:
+        return {process["name"]: process for process in supervisor(stack).getAllProcessInfo()}
+    except (Fault, OSError, HTTPException):
+        return {}
+
+
+def supervisor(stack: StackSettings) -> Any:
+    """The XML-RPC interface of supervisord."""
+    transport = SupervisorTransport(None, None, f"unix://{socket_path(stack)}")
+    return ServerProxy("http://127.0.0.1", transport).supervisor
+
+
+def ignoring_fault(
+    accepted_fault: int, function: Callable[..., object], *arguments: object
+) -> None:
+    """Call a function of supervisord; one kind of fault is not an error."""
+    try:
+        function(*arguments)
+    except Fault as fault:
+        if fault.faultCode != accepted_fault:
+            raise
+
+
+def socket_path(stack: StackSettings) -> Path:
+    path = stack.directory / "supervisord.sock"
+    if len(str(path)) <= SOCKET_PATH_LIMIT:
+        return path
+    digest = hashlib.sha256(str(stack.directory).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"supervisord-{digest}.sock"
+
+
+def stop_orphans(stack: StackSettings) -> list[str]:
+    """Stop the services of this folder whose supervisord was killed; return their names."""
+    orphans = [name for name in reversed(SERVICES) if running_pid(stack.directory, name)]
+    for name in orphans:
+        stop_orphan(stack.directory, name)
+    return orphans
+
+
+def stop_orphan(directory: Path, service: str) -> None:
+    """Ask the process to end; if it does not, kill it and its children."""
+
+    def has_ended() -> bool:
+        return running_pid(directory, service) is None
+
+    pid = running_pid(directory, service)
+    if not pid:
+        return
+    os.kill(pid, signal.SIGTERM)
+    try:
+        eventually(has_ended, ORPHAN_STOP_SEC, f"{service} did not end")
+    except StackError:
+        os.killpg(pid, signal.SIGKILL)  # supervisord makes each service the leader of a group
+        eventually(has_ended, ORPHAN_STOP_SEC, f"process {pid} survived SIGKILL")

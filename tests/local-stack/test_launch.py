@@ -1,0 +1,42 @@
+"""How a service is found, whoever started it."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from launch import PID_FILES, pid_file, running_pid
+from paths import LOCAL_STACK
+from waiting import eventually
+
+
+def test_the_pid_file_counts_only_while_the_service_lives(tmp_path: Path) -> None:
+    (tmp_path / PID_FILES).mkdir()
+    command = [sys.executable, str(LOCAL_STACK / "launch.py"), "kafka", "sleep", "60"]
+
+    with subprocess.Popen(command, cwd=tmp_path) as service:
+        eventually(lambda: running_pid(tmp_path, "kafka"), "the service runs", deadline_sec=20)
+        assert running_pid(tmp_path, "kafka") == service.pid
+
+        second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert second.returncode == 1
+        assert second.stderr == f"kafka already runs as process {service.pid}\n"
+
+        service.send_signal(signal.SIGKILL)
+    assert pid_file(tmp_path, "kafka").read_text() == str(service.pid)
+    assert running_pid(tmp_path, "kafka") is None
+    assert running_pid(tmp_path, "zookeeper") is None
+
+
+def test_the_command_gets_its_arguments_unchanged(tmp_path: Path) -> None:
+    (tmp_path / PID_FILES).mkdir()
+    command = ["echo", "--override", "-h", "a b", "--", "c"]
+
+    result = subprocess.run(
+        [sys.executable, LOCAL_STACK / "launch.py", "kafka", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+
+    assert result.stdout == "--override -h a b -- c\n", result.stderr

@@ -1,0 +1,82 @@
+"""The settings of a stack: its folder and its ports."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+import compose_file
+import doctor
+from paths import PROJECT
+from ports import SAFE_PORTS, SettingsError, StackSettings, is_free
+
+
+def test_ports_are_those_of_compose_by_default() -> None:
+    assert StackSettings.from_env({"KAFKA_PORT": ""}) == StackSettings()
+    assert StackSettings().ports() == {
+        "KAFKA_PORT": 9092,
+        "ZOOKEEPER_PORT": 2181,
+        "CLICKHOUSE_PORT": 9000,
+        "CLICKHOUSE_HTTP_PORT": 8123,
+        "SPARK_MASTER_PORT": 7077,
+        "SPARK_MASTER_WEBUI_PORT": 8080,
+        "SPARK_WORKER_WEBUI_PORT": 8081,
+        "SPARK_UI_PORT": 4040,
+    }
+    assert compose_file.published_ports() == {*StackSettings().ports()} - {*doctor.LOCAL_PORTS}
+
+
+def test_folder_and_ports_can_be_changed() -> None:
+    moved = StackSettings.from_env({"STACK_DIR": "/elsewhere", "KAFKA_PORT": "19092"})
+
+    assert moved == StackSettings(Path("/elsewhere"), kafka_port=19092)
+    assert moved.environment() == {
+        **StackSettings().environment(),
+        "STACK_DIR": "/elsewhere",
+        "KAFKA_PORT": "19092",
+        "KAFKA_BOOTSTRAP_SERVERS": "localhost:19092",
+    }
+
+
+def test_a_relative_folder_is_a_folder_of_the_project() -> None:
+    stack = StackSettings.from_env({"STACK_DIR": ".local/other"})
+
+    assert stack.directory == PROJECT / ".local" / "other"
+
+
+@pytest.mark.parametrize("port", ["kafka", "0", "65536", "-1", "9092.0"])
+def test_a_wrong_port_is_refused_by_the_name_of_its_variable(port: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        StackSettings.from_env({"KAFKA_PORT": port})
+
+    assert str(error.value) == f"KAFKA_PORT must be a port from 1 to 65535, not '{port}'"
+
+
+def test_two_services_cannot_share_a_port() -> None:
+    with pytest.raises(SettingsError, match="must be a port of its own, 9000 is used twice"):
+        StackSettings.from_env({"KAFKA_PORT": "9000"})
+
+
+def test_a_port_is_free_until_a_server_listens_on_it() -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        assert not is_free(port)
+    assert is_free(port)
+
+
+def test_a_stack_beside_others_has_eight_free_ports(tmp_path: Path) -> None:
+    ports = list(StackSettings.on_free_ports(tmp_path).ports().values())
+
+    assert len(set(ports)) == 8
+    assert set(ports) <= set(SAFE_PORTS)
+    assert all(map(is_free, ports))
+
+
+def test_the_stack_that_was_last_started_in_a_folder_is_known_by_its_ports(tmp_path: Path) -> None:
+    assert StackSettings.last_started_in(tmp_path) is None
+
+    (tmp_path / "ports.json").write_text('{"KAFKA_PORT": 19092}')
+
+    assert StackSettings.last_started_in(tmp_path) == StackSettings(tmp_path, kafka_port=19092)
