@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from selenium.webdriver import Chrome
 
-from analytics import ClickHouse, NoBrowser, Page, open_browser
+from clickhouse_server import ClickHouse
+from live_page import NoBrowser, Page, open_browser
 from stack import Stack
 
 
@@ -23,16 +24,18 @@ def browser() -> Iterator[Chrome]:
 
 @pytest.fixture
 def clickhouse(tmp_path: Path) -> Iterator[ClickHouse]:
-    """With an empty table."""
+    """A running server with an empty table."""
     clickhouse = ClickHouse(Stack.on_free_ports(tmp_path))
-    clickhouse.start()
-    yield clickhouse
-    clickhouse.stop(signal.SIGKILL)  # a clean stop waits for the connections of the browser
+    try:
+        clickhouse.start()
+        yield clickhouse
+    finally:
+        clickhouse.stop(signal.SIGKILL)  # a clean stop waits until the browser disconnects
 
 
 @pytest.fixture
 def page(browser: Chrome, clickhouse: ClickHouse) -> Iterator[Page]:
-    """Opened, not signed in: the browser keeps nothing, since the port is another in each test."""
+    """The page, opened and not signed in: each test has its own port, so nothing is remembered."""
     page = Page(browser, clickhouse.url)
     page.resize(1280, 900)
     page.open()

@@ -10,35 +10,41 @@ from pathlib import Path
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from analytics import ClickHouse, Page, as_shown, as_table_row, eventually, window
+from clickhouse_server import ClickHouse
+from live_page import Page
+from polling import eventually_equal, eventually_matches
+from rows import as_shown, as_table_row, stored_rows, window
+
+pytestmark = pytest.mark.services
 
 DRAW_MS = 500
 REFRESH_BYTES = 20_000
-# The minute may end while a test runs: then the next one is there already.
+# The minute may end while a test runs: the next one is there, too.
 NOW_AND_NEXT = (0, 1, 2)
 
 
 def shown_minutes(clickhouse: ClickHouse) -> tuple[dict[str, str], dict[str, str]]:
-    """What the page must tell of this minute and of the last full one, right now."""
+    """What the page must show now of this minute and of the last full one."""
     now = datetime.now(UTC)
-    rows = clickhouse.windows()
+    rows = stored_rows(clickhouse)
     current = next(row for row in rows if row["window_start"] <= now < row["window_end"])
     last = next(row for row in rows if row["window_end"] <= now)
     return as_shown(current), as_shown(last)
 
 
-def test_the_numbers_are_those_of_the_table(clickhouse: ClickHouse, page: Page) -> None:
+def test_the_page_shows_the_numbers_of_the_table(clickhouse: ClickHouse, page: Page) -> None:
     clickhouse.insert(*(window(n) for n in (-4, -3, -1, *NOW_AND_NEXT)))
     clickhouse.insert(window(-2, total_sales=Decimal("12345678901234567.89"), total_orders=10**9))
     page.sign_in()
 
-    eventually(
-        lambda: (page.minute("current"), page.minute("last")) == shown_minutes(clickhouse),
-        "both minutes are those of the table",
+    eventually_matches(
+        lambda: ((page.minute("current"), page.minute("last")), shown_minutes(clickhouse)),
+        lambda minutes: minutes[0] == minutes[1],
+        "the page shows both minutes as the table has them",
     )
     now = datetime.now(UTC)
-    rows = [as_table_row(row) for row in clickhouse.windows() if row["window_start"] <= now]
-    eventually(lambda: page.table()[-len(rows) :] == rows, "all windows are in the table")
+    rows = [as_table_row(row) for row in stored_rows(clickhouse) if row["window_start"] <= now]
+    eventually_equal(lambda: page.table()[-len(rows) :], rows, "the page has all windows")
     assert "12,345,678,901,234,567.89" in page.text("#windows")
     assert page.text("#fresh").startswith("Last update ")
     assert [line for line in page.browser.get_log("browser") if line["level"] == "SEVERE"] == []
@@ -48,17 +54,19 @@ def test_windows_appear_and_grow_without_a_reload(clickhouse: ClickHouse, page: 
     first = window(-3)
     clickhouse.insert(first)
     page.sign_in()
-    eventually(lambda: len(page.table()) == 1, "the first window is there")
+    page.shows_windows(1)
     page.run("globalThis.isSamePage = true")
 
     clickhouse.insert(window(-2))
-    eventually(lambda: len(page.table()) == 2, "the second window is there")
+    page.shows_windows(2)
     clickhouse.insert({**first, "total_orders": 9999, "total_sales": Decimal("1234.50")})
-    eventually(lambda: page.table()[1][1:3] == ["1,234.50", "9,999"], "the first window has grown")
+    eventually_equal(
+        lambda: page.table()[1][1:3], ["1,234.50", "9,999"], "sales and orders of the first window"
+    )
     assert page.run("return globalThis.isSamePage")
 
 
-def test_a_wrong_password_is_told_and_the_right_one_helps(
+def test_a_wrong_password_is_reported_and_the_right_one_still_works(
     clickhouse: ClickHouse, page: Page
 ) -> None:
     clickhouse.insert(window(-1))
@@ -67,27 +75,31 @@ def test_a_wrong_password_is_told_and_the_right_one_helps(
     assert not page.element("#analytics").is_displayed()
 
     page.sign_in()
-    eventually(lambda: len(page.table()) == 1, "the window is there")
+    page.shows_windows(1)
     assert page.text("#status") == ""
     assert page.text("#who") == "consumer"
 
 
-def test_clickhouse_away_is_told_and_passes_by_itself(clickhouse: ClickHouse, page: Page) -> None:
+def test_an_outage_of_clickhouse_is_reported_and_the_page_recovers_by_itself(
+    clickhouse: ClickHouse, page: Page
+) -> None:
     clickhouse.insert(window(-1))
     page.sign_in()
-    eventually(lambda: len(page.table()) == 1, "the window is there")
+    page.shows_windows(1)
 
     clickhouse.stop()
     page.shows("#status", "ClickHouse does not answer")
-    assert len(page.table()) == 1  # what was known stays
+    assert len(page.table()) == 1  # the page keeps what it has
 
     clickhouse.start()
     clickhouse.insert(window(-5))
-    eventually(lambda: len(page.table()) == 2, "the page goes on")
-    eventually(lambda: page.text("#status") == "", "nothing is wrong any more")
+    page.shows_windows(2)
+    eventually_equal(lambda: page.text("#status"), "", "the text of #status")
 
 
-def test_an_empty_table_is_told_until_the_first_window(clickhouse: ClickHouse, page: Page) -> None:
+def test_an_empty_table_is_reported_until_the_first_window(
+    clickhouse: ClickHouse, page: Page
+) -> None:
     page.sign_in()
     page.shows("#status", "No data yet.")
 
@@ -95,17 +107,19 @@ def test_an_empty_table_is_told_until_the_first_window(clickhouse: ClickHouse, p
     page.shows("#status", "No sales in the last 24 hours; the last ones were at ")
 
     clickhouse.insert(window(-1))
-    eventually(lambda: len(page.table()) == 1, "the window is there")
+    page.shows_windows(1)
     assert page.text("#status") == ""
 
 
-def test_data_that_stops_is_alarming(clickhouse: ClickHouse, page: Page) -> None:
+def test_the_page_warns_when_no_new_data_arrives(clickhouse: ClickHouse, page: Page) -> None:
     written = datetime.now(UTC) - timedelta(seconds=70)
     clickhouse.insert(window(-2, updated_at=written))
     page.sign_in()
     page.shows("#fresh", "No update for 1 min")
     page.shows("#status", "No sales have arrived since ")
-    page.shows("#status", f"{written:%H:%M:%S} UTC.")  # after midnight with the date before it
+    page.shows(
+        "#status", f"{written:%H:%M:%S} UTC."
+    )  # with the date before it if that was yesterday
     assert page.element("#fresh").get_attribute("class") == "late"
 
     clickhouse.insert(window(-1))
@@ -113,60 +127,68 @@ def test_data_that_stops_is_alarming(clickhouse: ClickHouse, page: Page) -> None
     assert page.text("#status") == ""
 
 
-def test_values_are_text_and_nothing_else(clickhouse: ClickHouse, page: Page) -> None:
+def test_html_in_a_value_is_shown_as_text(clickhouse: ClickHouse, page: Page) -> None:
     evil = '<img src=x onerror="globalThis.isBroken = true"><b>'
     clickhouse.insert(*(window(n, top_product=evil) for n in (-1, *NOW_AND_NEXT)))
     page.sign_in()
 
-    eventually(lambda: page.minute("last")["top"] == evil, "the product is shown as it is")
+    eventually_equal(lambda: page.minute("last")["top"], evil, "the product of the last minute")
     assert {row[4] for row in page.table()} == {evil}
     assert evil in page.element("#top").accessible_name
     assert page.run("return document.querySelectorAll('main img, main b').length") == 0
     assert not page.run("return globalThis.isBroken")
 
 
-def test_a_day_is_drawn_at_once_and_refreshed_for_little(
+def test_a_day_is_drawn_fast_and_refreshed_with_few_bytes(
     clickhouse: ClickHouse, page: Page
 ) -> None:
     clickhouse.insert(*(window(n) for n in range(-1439, 3)))
     page.sign_in()
-    eventually(lambda: page.draw_ms() > 0, "something is drawn")
+    page.is_drawn()
 
     def draw(seconds: int) -> float:
         page.run("performance.clearMeasures()")
         page.run(f"document.querySelector('#range [value=\"{seconds}\"]').click()")
-        eventually(lambda: page.draw_ms() > 0, f"{seconds} s are drawn")
+        page.is_drawn()
         return page.draw_ms()
 
     day, hour = 86_400, 3600
     drawn_ms = min([draw(each) for each in (day, hour, day, hour, day)][::2])
-    assert "1,4" in page.text("#all")  # Show all 1,440, or so when the minute ended meanwhile
+    assert "1,4" in page.text(
+        "#all"
+    )  # Show all 1,440, or one less or more if a minute has just ended
 
     def moved() -> list[int]:
-        """The bytes of the latest refreshes, before compression."""
+        """Bytes of the latest refreshes, before compression."""
         page.run("performance.clearResourceTimings()")
-        eventually(lambda: len(page.refreshes()) >= 2, "there are refreshes")
-        return [entry["decodedBodySize"] for entry in page.refreshes()]
+        refreshes = eventually_matches(
+            page.refreshes, lambda found: len(found) >= 2, "the page refreshes twice"
+        )
+        return [entry["decodedBodySize"] for entry in refreshes]
 
     # For some seconds, all windows of the insert above count as new.
-    eventually(lambda: max(moved()) < REFRESH_BYTES, f"a refresh moves under {REFRESH_BYTES} bytes")
+    eventually_matches(
+        moved,
+        lambda sizes: max(sizes) < REFRESH_BYTES,
+        f"every refresh transfers less than {REFRESH_BYTES} bytes",
+    )
     clickhouse.insert(*(window(n, total_orders=10**6) for n in range(-12, 3)))
     busy = moved()
-    print(f"drawn in {drawn_ms:.0f} ms, refreshed with up to {max(busy)} bytes")
+    print(f"drawn in {drawn_ms:.0f} ms, largest refresh {max(busy)} bytes")
     assert 600 < max(busy) < REFRESH_BYTES
     assert drawn_ms < DRAW_MS
 
 
-def test_the_keyboard_is_enough(clickhouse: ClickHouse, page: Page) -> None:
+def test_the_page_works_with_the_keyboard_alone(clickhouse: ClickHouse, page: Page) -> None:
     clickhouse.insert(*(window(n) for n in range(-100, 1)))
     assert page.element("[name=user]").get_attribute("value") == "consumer"
     page.browser.switch_to.active_element.send_keys("MySecret" + Keys.ENTER)
-    eventually(lambda: "Show all " in page.text("#all"), "the windows are there")
+    page.shows("#all", "Show all ")
 
     page.element("#range :checked").send_keys(Keys.ARROW_RIGHT)
     page.shows("#all", "Show all 101")
     page.element("#all").send_keys(Keys.ENTER)
-    eventually(lambda: len(page.table()) == 101, "all windows are in the table")
+    page.shows_windows(101)
 
 
 def test_everything_has_a_name_for_a_screen_reader(clickhouse: ClickHouse, page: Page) -> None:
@@ -174,7 +196,7 @@ def test_everything_has_a_name_for_a_screen_reader(clickhouse: ClickHouse, page:
     assert page.element("[name=password]").accessible_name == "Password"
     clickhouse.insert(window(-1))
     page.sign_in()
-    eventually(lambda: len(page.table()) == 1, "the window is there")
+    page.shows_windows(1)
 
     assert page.element("#range").accessible_name == "Show the last"
     assert page.element("#current").accessible_name == "This minute so far"
@@ -187,9 +209,9 @@ def test_everything_has_a_name_for_a_screen_reader(clickhouse: ClickHouse, page:
 def test_the_password_stays_in_the_tab(clickhouse: ClickHouse, page: Page) -> None:
     clickhouse.insert(window(-1))
     page.sign_in()
-    eventually(lambda: len(page.table()) == 1, "the window is there")
+    page.shows_windows(1)
     page.browser.refresh()
-    eventually(lambda: len(page.table()) == 1, "a reload does not ask again")
+    page.shows_windows(1)  # without signing in again
 
     assert all("MySecret" not in entry["name"] for entry in page.refreshes())
     assert page.run("return localStorage.length + document.cookie.length") == 0
@@ -198,25 +220,25 @@ def test_the_password_stays_in_the_tab(clickhouse: ClickHouse, page: Page) -> No
     assert not page.element("#analytics").is_displayed()
 
 
-def test_the_data_is_for_those_who_sign_in(clickhouse: ClickHouse) -> None:
+def test_the_data_is_refused_without_a_password(clickhouse: ClickHouse) -> None:
     with pytest.raises(urllib.error.HTTPError):
         urllib.request.urlopen(f"{clickhouse.url}/analytics/windows?since=0", timeout=10)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("device", "width"), [("desktop", 1280), ("phone", 390)])
-def test_screenshots(
+def test_the_page_fits_the_width_of_the_screen(
     clickhouse: ClickHouse, page: Page, tmp_path: Path, device: str, width: int, scheme: str
 ) -> None:
-    """For a person to look at; a machine sees only whether anything has to be scrolled sideways."""
+    """Also saves a screenshot, for a person to look at, in the folder SCREENSHOTS if it is set."""
     clickhouse.insert(*(window(n) for n in range(-180, 3) if not -40 < n < -34))
     page.resize(width, 900, scheme)
     page.sign_in()
-    eventually(lambda: page.draw_ms() > 0, "the page is drawn")
+    page.is_drawn()
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
 
     height = page.run("return document.documentElement.scrollHeight")
     page.resize(width, height, scheme)
-    eventually(lambda: page.run("return innerHeight") == height, "the screen is high enough")
+    eventually_equal(lambda: page.run("return innerHeight"), height, "the height of the screen")
     page.screenshot(folder / f"{device}-{scheme}.png")
     assert page.run("return document.documentElement.scrollWidth") <= width

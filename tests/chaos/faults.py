@@ -1,14 +1,11 @@
 """What can happen to a running pipeline, and in which order a seed makes it happen."""
 
 import random
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import psutil
-
-from stack import Stack
-
+# A component is a service of the stack, the producer, or a process that a service starts and that
+# can fail by itself: the driver of the job (its JVM) and the executor of the worker.
 SERVICE = {
     "job": "spark-job",
     "worker": "spark-worker",
@@ -18,7 +15,8 @@ SERVICE = {
     "zookeeper": "zookeeper",
     "clickhouse": "clickhouse-server",
 }
-COMPONENTS = ("producer", "job", "driver", "executor", *list(SERVICE)[1:])
+PARENT = {"driver": "spark-job", "executor": "spark-worker"}
+COMPONENTS = ("producer", "job", *PARENT, *list(SERVICE)[1:])
 # Longer than the time-out after which the others give the component up: the broker's session with
 # ZooKeeper (6 s), the consumer's with its group (6 s), an answer of ClickHouse (10 s), heartbeats
 # inside Spark (30 s, spark-defaults.conf).
@@ -35,15 +33,16 @@ FREEZE_SEC = {
     "clickhouse": 14,
 }
 OUTAGE_SEC = {"clickhouse": 120, "broker": 60}
-JOIN_SEC = 8  # the time for a second consumer to get partitions
-START_SEC = 60  # for a process that is about to be started again
+JOIN_SEC = 8  # enough for a second consumer to get partitions
 
 
 class NotRecovered(Exception):
-    """The pipeline did not come back by itself."""
+    """The pipeline has not recovered by itself; the text says from what."""
 
 
 class Fault(NamedTuple):
+    """One fault, of one or more components at the same time."""
+
     kind: str  # kill, freeze, outage or join
     components: tuple[str, ...]
     seconds: int = 0  # how long it lasts
@@ -54,7 +53,7 @@ class Fault(NamedTuple):
 
 
 def schedule(rng: random.Random) -> Iterator[Fault]:
-    """Endless; of each 24, every component is killed once and frozen once."""
+    """Endless faults. Each 24 of them kill every component once and freeze every component once."""
     while True:
         first = {component: rng.choice(("kill", "freeze")) for component in COMPONENTS}
         then = {name: "freeze" if kind == "kill" else "kill" for name, kind in first.items()}
@@ -69,28 +68,3 @@ def schedule(rng: random.Random) -> Iterator[Fault]:
                 seconds = FREEZE_SEC[name] if kinds[name] == "freeze" else 0
                 yield Fault(kinds[name], (name,), seconds)
             yield from special
-
-
-def processes(stack: Stack, component: str) -> list[psutil.Process]:
-    """What runs of a component of the stack at the moment; of the producer nothing."""
-    service = {"driver": "spark-job", "executor": "spark-worker"}.get(component)
-    pid = stack.pid(service or SERVICE[component])
-    if not pid:
-        return []
-    try:
-        process = psutil.Process(pid)
-        if service is None:
-            return [process]
-        return [child for child in process.children(recursive=True) if child.name() == "java"]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def wait_for(find: Callable[[], list[psutil.Process]], what: str) -> list[psutil.Process]:
-    """Raises NotRecovered if there is none within START_SEC."""
-    deadline = time.monotonic() + START_SEC
-    while not (found := find()):
-        if time.monotonic() > deadline:
-            raise NotRecovered(f"{what} is not started again within {START_SEC} s")
-        time.sleep(0.1)
-    return found

@@ -1,4 +1,4 @@
-"""A user who polls the table during a run, and holds each answer against the earlier ones."""
+"""A user who polls the table during a run, and compares each answer with the earlier ones."""
 
 import time
 from collections import Counter
@@ -9,27 +9,29 @@ from statistics import quantiles
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 
-import oracle
 from freshness import Freshness
 from stack import Stack
+from verify import fetch_rows
+from windows import Row
 
 SLOW_SEC = 1.0
 
 
 class Reader:
-    """Polls the table as any user does, and checks that no answer contradicts an earlier one."""
+    """Polls the table as any user does, and notices answers that contradict earlier ones."""
 
     def __init__(self, stack: Stack, freshness: Freshness) -> None:
         self.port = stack.clickhouse_port
         self.freshness = freshness
         self.client = self.connect()
-        self.is_down_for_a_reason = False
-        self.counted_until = datetime.min.replace(tzinfo=UTC)
-        self.orders: dict[datetime, int] = {}
+        self.may_fail = False  # while a fault keeps ClickHouse from answering
+        self.counted_until = datetime.min.replace(tzinfo=UTC)  # arrival of the newest counted order
+        self.orders: dict[datetime, int] = {}  # of each window, in the latest answer
         self.answers_sec: list[float] = []
         self.contradictions: list[str] = []
 
     def connect(self) -> Client:
+        """A client, which connects when it is first used."""
         return Client(
             "localhost",
             port=self.port,
@@ -40,18 +42,20 @@ class Reader:
         )
 
     def poll(self) -> None:
-        start, expect_answer = time.monotonic(), not self.is_down_for_a_reason
+        """Read the table once; without an answer, connect again for the next call."""
+        start, must_answer = time.monotonic(), not self.may_fail
         try:
-            rows = oracle.fetch_rows(self.client, "aggregated_analytics")
+            rows = fetch_rows(self.client, "aggregated_analytics")
         except (OSError, EOFError, ClickHouseError):
             self.client = self.connect()
             return
-        if expect_answer and not self.is_down_for_a_reason:
+        if must_answer and not self.may_fail:
             self.answers_sec.append(time.monotonic() - start)
         self.check(rows)
         self.counted_until = max([self.counted_until, *self.freshness.counted(rows)])
 
-    def check(self, rows: Iterable[oracle.Row]) -> None:
+    def check(self, rows: Iterable[Row]) -> None:
+        """Note each window that appears twice, has fewer orders than before, or has vanished."""
         found = Counter[datetime]()
         for row in rows:
             found[row.window_start] += 1
@@ -70,6 +74,7 @@ class Reader:
 
 
 def answer_times(seconds: list[float]) -> dict[str, float]:
+    """How fast a running ClickHouse has answered, for the result of a run."""
     cuts = quantiles(seconds, n=100) if len(seconds) > 1 else [0.0] * 99
     return {
         "answers": len(seconds),

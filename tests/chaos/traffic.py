@@ -1,4 +1,4 @@
-"""What is sent during a run: the producer's records, and what it does not make."""
+"""What is sent during a run: the producer's records, and what the producer never makes."""
 
 import os
 import random
@@ -11,16 +11,17 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from faults import NotRecovered
+from paths import PROJECT, VENV
 from records import CORPUS, moved_to, transaction
-from stack import PROJECT, VENV, Stack
+from stack import Stack
 
 COMMAND = (VENV / "bin" / "python", PROJECT / "producer" / "producer.py")
 TOO_LATE = timedelta(minutes=20)  # twice the watermark
-REPEATABLE = 100  # of the newest good records
+REPEATABLE = 100  # of the newest valid records
 
 
 class Producer:
-    """The producer, started again whenever it has ended; each time with other records."""
+    """The producer, started again whenever it has ended, each time with other records."""
 
     def __init__(self, stack: Stack, seed: int, rate: float) -> None:
         self.environment = {
@@ -31,20 +32,21 @@ class Producer:
             "LATE_SHARE": "0.05",
         }
         self.seed = seed * 1000
-        self.log = (stack.directory / "log" / "producer.log").open("a")
+        self.log = stack.log_file("producer").open("a")
         self.process: psutil.Popen | None = None
 
     def __enter__(self) -> "Producer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let it flush. Raises NotRecovered if that fails."""
+        """Let it deliver what it has. Raises NotRecovered if it does not."""
         if self.process:
             self.process.terminate()
             if self.process.wait(timeout=60) != 0:
-                raise NotRecovered("the producer did not deliver what it had")
+                raise NotRecovered("the producer has not delivered all its records")
 
     def keep_running(self) -> None:
+        """Start it unless it runs; call this again and again."""
         if self.process is None or self.process.poll() is not None:
             self.seed += 1
             self.process = psutil.Popen(
@@ -54,9 +56,12 @@ class Producer:
                 start_new_session=True,
             )
 
+    def processes(self) -> list[psutil.Process]:
+        return [self.process] if self.process else []
+
 
 class Noise:
-    """Sends what the producer does not: every strange record there is, too late ones, repeats."""
+    """Sends what the producer does not: every record of the corpus, too late ones, repeats."""
 
     def __init__(self, stack: Stack, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -88,7 +93,8 @@ class Noise:
         return value
 
     def send(self) -> None:
-        # All in one partition, as the records of one order are: many of the strange ones share an
-        # order_id and differ in the rest, and "the first counts" needs an order.
-        with suppress(KafkaError):  # the broker is away; the next one will do
+        """Send one record; none if the broker is away."""
+        # All in one partition, as the records of one order are: many strange ones share an order_id
+        # and differ in the rest. Which of them is the first is only certain within a partition.
+        with suppress(KafkaError):
             self.kafka.send("transactions_raw", self.value(), key=b"noise")

@@ -19,6 +19,8 @@ SERVICES = (
     "spark-job",
     "clickhouse-consumer",
 )
+CLIENT = "clickhouse-client --user consumer --password MySecret"
+ONE_OF_EACH = ("--scale", "spark-worker=1", "--scale", "clickhouse-consumer=1")
 BUILD_SEC = 900
 DEADLINE_SEC = 180
 
@@ -32,11 +34,11 @@ class Compose:
         self.environment = {**os.environ, "COMPOSE_PROJECT_NAME": "purchase-analytics-test"}
 
     def __call__(self, *arguments: str, timeout_sec: float = DEADLINE_SEC) -> str:
-        """Run it; what it printed. Fails with its output if it fails."""
+        """Run Compose with these arguments; returns its output. Raises AssertionError with it."""
         return self.run([*self.command, *arguments], timeout_sec)
 
     def shell(self, line: str, timeout_sec: float = DEADLINE_SEC) -> str:
-        """Run a command line as people type it."""
+        """Run a command line as users type it."""
         line = line.replace("docker-compose exec", f"{' '.join(self.command)} exec -T")
         return self.run(["bash", "-c", line], timeout_sec)
 
@@ -54,31 +56,44 @@ class Compose:
         assert result.returncode == 0, f"{' '.join(command)}\n{output[-4000:]}"
         return output
 
-    def containers(self, service: str) -> list[dict[str, Any]]:
-        """What Docker knows of each container of a service."""
-        ids = self("ps", "-q", service).split()
+    def containers(self, *services: str) -> list[dict[str, Any]]:
+        """What Docker knows of each container of these services."""
+        ids = self("ps", "-q", *services).split()
         found: list[dict[str, Any]] = (
             json.loads(self.run(["docker", "inspect", *ids], 60)) if ids else []
         )
         return found
 
-    def is_healthy(self, service: str) -> bool:
-        containers = self.containers(service)
-        healths = [container["State"].get("Health", {}).get("Status") for container in containers]
-        return bool(healths) and all(health == "healthy" for health in healths)
+    def restore(self) -> None:
+        """Return to one healthy container of each service, whatever a test has left behind."""
+        containers = self.containers(*SERVICES)
+        names = [
+            container["Config"]["Labels"]["com.docker.compose.service"] for container in containers
+        ]
+        if sorted(names) != sorted(SERVICES) or not all(map(is_healthy, containers)):
+            self("up", "-d", *ONE_OF_EACH)
+            self.wait_until_healthy()
 
     def wait_until_healthy(self) -> None:
+        """Raises AssertionError with the end of the log of the first service that is not."""
+
+        def are_healthy(service: str) -> bool:
+            containers = self.containers(service)
+            return bool(containers) and all(map(is_healthy, containers))
+
         for service in SERVICES:
             try:
-                eventually(
-                    lambda service=service: self.is_healthy(service), f"{service} is healthy"
-                )
+                eventually(lambda service=service: are_healthy(service), f"{service} is healthy")
             except AssertionError as error:
                 log = self("logs", "--tail=30", service)
                 raise AssertionError(f"{error}; the end of its log:\n{log}") from None
 
+    def remove(self) -> None:
+        """Remove everything, the data too."""
+        self("--profile", "producer", "down", "--volumes", "--remove-orphans")
+
     def produce(self, **settings: object) -> str:
-        """Send from the host, with the producer as people start it; what it logged."""
+        """Send from the host, with the producer as users start it; returns its log."""
         variables = {name: str(value) for name, value in settings.items()}
         result = subprocess.run(
             [sys.executable, "producer/producer.py"],
@@ -92,6 +107,7 @@ class Compose:
         return result.stderr
 
     def verify(self) -> str:
+        """The output of `make verify`, which must find no difference."""
         command = ["make", "verify", f"COMPOSE={' '.join(self.command)}", f"TIMEOUT={DEADLINE_SEC}"]
         return self.run(command, 2 * DEADLINE_SEC)
 
@@ -100,4 +116,7 @@ class Compose:
         return int(self.shell(f'docker-compose exec clickhouse-server {CLIENT} --query "{query}"'))
 
 
-CLIENT = "clickhouse-client --user consumer --password MySecret"
+def is_healthy(container: dict[str, Any]) -> bool:
+    """`container` is what `docker inspect` says."""
+    state = container["State"]
+    return bool(state["Running"]) and state.get("Health", {}).get("Status") == "healthy"

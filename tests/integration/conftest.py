@@ -1,38 +1,31 @@
-"""A stack of real services on free ports, in a folder of its own."""
+"""The pipeline of real services, and what its job counts."""
 
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
+from lag import stop_job_between_batches, wait_for_job
 from pipeline import Pipeline
-from stack import SERVICES, Stack
 
-FAILED = pytest.StashKey[bool]()
-
-
-@pytest.fixture(scope="session")
-def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack.on_free_ports(tmp_path_factory.mktemp("stack"))
-    stack.up(deadline_sec=240)
-    yield stack
-    stack.down()
+pytest_plugins = ["stack_fixtures"]
 
 
 @pytest.fixture
-def pipeline(running_stack: Stack, request: pytest.FixtureRequest) -> Iterator[Pipeline]:
-    """The stack with every service running; shows their logs when the test fails."""
-    yield Pipeline(running_stack)
-    if request.node.stash.get(FAILED, False):
-        for service in SERVICES:
-            print(f"--- the end of the log of {service}\n{running_stack.log_tail(service)}")
-    for service in SERVICES:
-        running_stack.start(service)
-    running_stack.wait_until_healthy(240)
+def job_counts(pipeline: Pipeline) -> Callable[[], Counter[str]]:
+    """Returns what the job has logged of the records sent since the test began, by verdict."""
+    wait_for_job(pipeline)
+    stop_job_between_batches(pipeline)  # before it stops, it logs what it has not logged yet
+    since = Pipeline(pipeline.stack)
+    pipeline.stack.start("spark-job")
 
+    def counts() -> Counter[str]:
+        found: Counter[str] = Counter()
+        for line in since.log("spark-job").splitlines():
+            if " records=" in line:
+                for name, number in re.findall(r"(\w+)=(\d+)\b", line):
+                    found[name] += int(number)
+        return found
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    report = yield
-    if report.when == "call":
-        item.stash[FAILED] = report.failed
-    return report
+    return counts

@@ -1,0 +1,139 @@
+"""One run: traffic, faults, a reader who watches the table, and the recomputation at the end."""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from kafka.errors import KafkaError
+
+from faults import Fault, NotRecovered, schedule
+from freshness import Freshness
+from injection import Injector
+from lag import consumer_lag
+from looper import Looper
+from pipeline import Pipeline
+from polling import eventually_matches
+from reader import Reader
+from stack import Stack
+from traffic import Noise, Producer
+from verify import RawTopic, fetch_rows
+from windows import Difference, Expected, Row, compare
+
+WATERMARK = timedelta(minutes=10)
+NOISE_PER_SEC = 20
+POLL_SEC = 0.2
+RECOVERY_DEADLINE_SEC = 180
+SETTLE_DEADLINE_SEC = 300
+SAME_ANSWERS = 3
+GIVE_UP_ANSWERS = 30  # if the answer stays wrong
+
+
+class ChaosRun:
+    """A run on one stack, which has to be up. `rate` is the producer's, in records per second."""
+
+    def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:
+        self.stack, self.seed = stack, seed
+        self.pipeline = Pipeline(stack)
+        self.expected = Expected(WATERMARK, deduplicate)
+        self.freshness = Freshness(self.expected)
+        self.raw = RawTopic(self.pipeline.bootstrap_servers, "transactions_raw")
+        self.reader = Reader(stack, self.freshness)
+        self.producer = Producer(stack, seed, rate)
+        self.noise = Noise(stack, seed)
+        self.injector = Injector(stack, self.producer)
+        self.faults = schedule(random.Random(seed))
+        self.done: list[dict[str, Any]] = []
+        self.start = time.monotonic()
+
+    def inflict_faults(self, is_enough: Callable[[int], bool]) -> None:
+        """Inflict faults until `is_enough(their number)`. Raises NotRecovered."""
+        with (
+            self.noise,
+            self.producer,
+            Looper(self.read_raw, POLL_SEC),
+            Looper(self.reader.poll, POLL_SEC),
+            Looper(self.noise.send, 1 / NOISE_PER_SEC),
+            Looper(self.producer.keep_running, POLL_SEC),
+        ):
+            self.wait_until_counted(datetime.now(UTC), "start")
+            while not is_enough(len(self.done)):
+                self.inflict_and_wait(next(self.faults))
+
+    def read_raw(self) -> None:
+        with suppress(KafkaError):  # the broker is away
+            for value, arrival in self.raw.read_new():
+                self.freshness.arrived(value, arrival)
+
+    def inflict_and_wait(self, fault: Fault) -> None:
+        """Inflict a fault and wait until the pipeline has recovered. Raises NotRecovered."""
+        self.reader.may_fail = "clickhouse" in fault.components
+        begun = time.monotonic()
+        over_at = self.injector.inflict(fault)
+        lasted_sec = time.monotonic() - begun
+        recovery_sec = self.wait_until_counted(over_at, str(fault))
+        self.reader.may_fail = False
+        self.done.append(
+            {
+                "kind": fault.kind,
+                "components": fault.components,
+                "lasted_sec": round(lasted_sec, 1) if fault.seconds else 0,
+                "recovery_sec": round(recovery_sec, 1),
+            }
+        )
+        elapsed_sec = time.monotonic() - self.start
+        number = len(self.done)
+        say(f"{elapsed_sec:5.0f} s  {number:3}  {fault}: recovered in {recovery_sec:.1f} s")
+
+    def wait_until_counted(self, moment: datetime, what: str) -> float:
+        """Wait until the table counts an order that reached Kafka after `moment`.
+
+        Returns how many seconds that took. Raises NotRecovered, which names `what` happened.
+        """
+        start = time.monotonic()
+        try:
+            eventually_matches(
+                lambda: self.reader.counted_until,
+                lambda counted_until: counted_until > moment,
+                f"after {what}, an order from after {moment:%H:%M:%S} UTC is counted",
+                RECOVERY_DEADLINE_SEC,
+                POLL_SEC / 2,
+            )
+        except AssertionError as error:
+            raise NotRecovered(str(error)) from None
+        return time.monotonic() - start
+
+    def settle(self) -> list[Difference]:
+        """Wait until nothing is under way, then compare the table with the recomputation.
+
+        Nothing is under way once the consumer's lag is 0 and several answers in a row are equal.
+        """
+        self.stack.wait_until_healthy(SETTLE_DEADLINE_SEC, say=lambda _: None)
+        deadline = time.monotonic() + SETTLE_DEADLINE_SEC
+        differences: list[Difference] = []
+        same, last = 0, None
+        while time.monotonic() < deadline:
+            rows = self.read_table()
+            differences = compare(self.expected_rows(), rows)
+            answer = (consumer_lag(self.pipeline), sorted(rows))
+            same = same + 1 if answer == last else 0
+            last = answer
+            if answer[0] == 0 and same >= (GIVE_UP_ANSWERS if differences else SAME_ANSWERS):
+                break
+            time.sleep(1)
+        return differences
+
+    def read_table(self) -> list[Row]:
+        rows = fetch_rows(self.reader.connect(), "aggregated_analytics")
+        self.reader.check(rows)
+        return rows
+
+    def expected_rows(self) -> dict[datetime, Row]:
+        self.read_raw()
+        return {start: window.row(start) for start, window in self.expected.windows.items()}
+
+
+def say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,3 @@
+"""The pipeline of real services, for the tests of crashes."""
+
+pytest_plugins = ["stack_fixtures"]

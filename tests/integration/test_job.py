@@ -1,0 +1,95 @@
+"""What the job does with its checkpoint, with repeated orders and when it cannot go on."""
+
+import os
+import re
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from kafka import KafkaAdminClient, TopicPartition
+
+from lag import checkpoint, wait_for_job
+from pipeline import Pipeline
+from polling import eventually_equal
+from records import transaction
+from second_job import SecondJob
+
+pytestmark = pytest.mark.services
+
+TO_THE_END = -1  # for Kafka, the offset after the last record
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+def test_a_killed_job_continues_from_its_checkpoint(
+    pipeline: Pipeline, job_counts: Callable[[], Counter[str]]
+) -> None:
+    pipeline.produce(500)
+    eventually_equal(lambda: job_counts()["records"], 500, "records that the job has logged")
+    wait_for_job(pipeline)
+    os.kill(pipeline.pid("spark-job"), signal.SIGKILL)
+    pipeline.produce(1000)
+    pipeline.verify()
+    eventually_equal(lambda: job_counts()["records"], 1500, "records that the job has logged")
+    pipeline.stack.stop("spark-job")
+    assert job_counts()["records"] == 1500  # it has not read the first 500 again
+
+
+def test_a_job_without_its_checkpoint_starts_over_and_the_table_stays_right(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.stack.stop("spark-job")
+    shutil.rmtree(checkpoint(pipeline))
+    pipeline.produce(1000)
+    pipeline.stack.start("spark-job")
+    pipeline.verify()
+
+
+def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> None:
+    job = SecondJob(pipeline, "repeats")
+    moment = now()
+    pipeline.send(
+        job.raw_topic,
+        [transaction(order_id=f"o{n % 40}", transaction_time=moment) for n in range(100)],
+    )
+    job.run_first_batch(DEDUPLICATE_ORDERS="true")
+    (window,) = pipeline.read(job.agg_topic, messages=1)
+    assert (window["total_orders"], window["total_sales"]) == (40, 796.0)
+    assert "records=100 valid=100 rejected=0" in job.log()
+    assert " repeated=60 " in job.log()
+    assert list(job.checkpoint.glob("state/0/*/*.changelog")), "the order ids are not in RocksDB"
+
+
+def test_a_checkpoint_of_another_query_is_refused_in_one_line_with_advice(
+    pipeline: Pipeline,
+) -> None:
+    job = SecondJob(pipeline, "changed")
+    pipeline.send(job.raw_topic, [transaction(transaction_time=now())])
+    job.run_first_batch(DEDUPLICATE_ORDERS="true")
+    pipeline.send(job.raw_topic, [transaction(transaction_time=now())])
+    assert "set CHECKPOINT_LOCATION to a new folder" in job.run_until_it_fails()
+    assert "\tat " not in job.log()
+
+
+def test_records_deleted_before_they_were_read_end_the_job_with_advice(
+    pipeline: Pipeline,
+) -> None:
+    job = SecondJob(pipeline, "aged")
+    pipeline.send(job.raw_topic, [transaction(transaction_time=now())])
+    job.run_first_batch()
+    pipeline.send(job.raw_topic, [transaction(transaction_time=now())] * 2)
+    with KafkaAdminClient(bootstrap_servers=pipeline.bootstrap_servers) as admin:
+        admin.delete_records({TopicPartition(job.raw_topic, n): TO_THE_END for n in range(3)})
+    last_line = job.run_until_it_fails()
+    assert "deleted records of aged_raw that this job had not read" in last_line
+
+
+def test_a_query_that_cannot_start_ends_with_the_reason(pipeline: Pipeline) -> None:
+    job = SecondJob(pipeline, "impossible")
+    last_line = job.run_until_it_fails(CHECKPOINT_LOCATION="/dev/null/checkpoint")
+    assert re.search(r"the query failed: .*/dev/null", last_line)

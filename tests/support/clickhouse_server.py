@@ -1,0 +1,74 @@
+"""The ClickHouse of the local stack, alone."""
+
+import os
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clickhouse_driver import Client
+
+from paths import PROJECT
+from services import BY_NAME
+from stack import Stack
+from supervision import tools_environment
+from waiting import eventually
+
+INIT_SQL = PROJECT / "clickhouse-init" / "init.sql"
+STOP_SEC = 60
+
+
+class ClickHouse:
+    """The server as the stack would start it in its folder and on its ports, with a table."""
+
+    def __init__(self, stack: Stack, init_sql: Path = INIT_SQL) -> None:
+        self.stack, self.init_sql = stack, init_sql
+        self.url = f"http://localhost:{stack.clickhouse_http_port}"
+        self.log_file = stack.log_file("clickhouse-server")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return when it answers. Raises AssertionError with its log if it does not."""
+        service = BY_NAME["clickhouse-server"]
+        command = [service.filled_in(word, self.stack) for word in service.command]
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command[:-1], self.init_sql],
+                cwd=self.stack.directory,
+                env={**os.environ, **self.stack.environment(), **tools_environment()},
+                stdout=log,
+                stderr=log,
+            )
+        eventually(self.answers, "ClickHouse answers")
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> None:
+        if self.process:
+            self.process.send_signal(signal_number)
+            self.process.wait(STOP_SEC)
+            self.process = None
+
+    def answers(self) -> bool:
+        """Raises AssertionError with its log if it has exited."""
+        assert self.process and self.process.poll() is None, self.log_file.read_text()
+        try:
+            with urllib.request.urlopen(f"{self.url}/ping", timeout=5):  # HTTP is the last to start
+                return True
+        except OSError:
+            return False
+
+    def query(self, sql: str, rows: Iterable[Mapping[str, object]] | None = None) -> Any:
+        client = Client(
+            "localhost", port=self.stack.clickhouse_port, user="consumer", password="MySecret"
+        )
+        try:
+            return client.execute(sql, list(rows) if rows is not None else None)
+        finally:
+            client.disconnect()
+
+    def insert(self, *rows: Mapping[str, object]) -> None:
+        """Insert rows that all have the same columns."""
+        columns = ", ".join(rows[0])
+        self.query(f"INSERT INTO aggregated_analytics ({columns}) VALUES", rows)
