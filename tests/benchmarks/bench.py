@@ -1,9 +1,9 @@
-"""Measure what the pipeline carries, each part beside the bare engine in the same run.
+"""Measure what the pipeline can carry, each service beside the bare engine in the same run.
 
-A stack of its own on free ports in .local/bench. QUICK=1 takes small sizes, which try the benchmark
-rather than the pipeline; ONLY=producer,job runs some parts. Figures are reported, none is judged.
+Starts a stack of its own on free ports in .local/bench. ONLY=producer,job runs some parts. QUICK=1
+takes small sizes, which test the benchmark rather than the pipeline. It judges no figure.
 
-Writes .local/bench/results.json, and at full size tests/benchmarks/results.json and the figures in
+Writes .local/bench/results.json, and at full size tests/benchmarks/results.json and the tables in
 tests/benchmarks/README.md. Exits 0, 1 if a part could not be measured, 2 if a setting is wrong.
 """
 
@@ -16,41 +16,45 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-import draining
+import consumer_speed
+import footprint
+import job_settings
+import job_speed
+import job_stages
+import latency
 import overload
-import running
-import sending
-import storing
-import tuning
-import watching
-from results import Results, Row
-from stack import PROJECT, ConfigError, Stack, StackError
-from testbed import FULL, QUICK, RESULTS, Testbed
+import page_latency
+import producer_speed
+import start_up
+from report import print_table, update_readme
+from results import PUBLISHED, Results, Row
+from sizes import FULL, QUICK
+from stack import Stack, StackError
+from testbed import RESULTS, Testbed
 
-HERE = PROJECT / "tests" / "benchmarks"
-# The parts that ask the table come first: the last one fills it with windows of its own.
+# The parts that query the table come first: the last one fills it with windows of its own.
 PARTS: dict[str, Callable[[Testbed], list[Row]]] = {
-    "start": running.start,
-    "freshness": running.fresh,
-    "page": watching.page,
-    "footprint": running.footprint,
+    "start": start_up.start,
+    "freshness": latency.freshness,
+    "page": page_latency.page,
+    "footprint": footprint.footprint,
     "overload": overload.overload,
-    "producer": sending.fastest,
-    "pace": sending.pace,
-    "job": draining.backlog,
-    "growth": draining.growth,
-    "windows": draining.windows,
-    "stages": tuning.stages,
-    "settings": tuning.settings,
-    "consumer": storing.backlog,
+    "producer": producer_speed.fastest,
+    "pace": producer_speed.pace,
+    "job": job_speed.backlog,
+    "growth": job_speed.growth,
+    "windows": job_speed.windows,
+    "stages": job_stages.stages,
+    "settings": job_settings.settings,
+    "consumer": consumer_speed.backlog,
 }
 
 
 def chosen(env: Mapping[str, str]) -> list[str]:
-    """The parts to run, in their order. Raises ConfigError."""
+    """The parts to run, in their order. Raises ValueError."""
     wanted = (env.get("ONLY") or ",".join(PARTS)).split(",")
     if unknown := [name for name in wanted if name not in PARTS]:
-        raise ConfigError(f"ONLY must be some of {','.join(PARTS)}, not {','.join(unknown)}")
+        raise ValueError(f"ONLY must be some of {','.join(PARTS)}, not {','.join(unknown)}")
     return [name for name in PARTS if name in wanted]
 
 
@@ -60,17 +64,17 @@ def run(bed: Testbed, parts: list[str], results: Results) -> None:
         begun = time.monotonic()
         rows = PARTS[name](bed)
         results.add(name, rows, time.monotonic() - begun, bed.sizes.name)
-        results.show([name])
+        print_table(name, results.parts[name])
         if bed.sizes is FULL:
-            publish(name)
+            publish(name, results)
 
 
-def publish(part: str) -> None:
-    """What was measured at full size becomes part of the project."""
-    published = Results(HERE / "results.json")
-    published.parts[part] = Results(RESULTS / "results.json").parts[part]
+def publish(part: str, measured: Results) -> None:
+    """Make what was measured at full size part of the project."""
+    published = Results(PUBLISHED)
+    published.parts[part] = measured.parts[part]
     published.save(list(PARTS))
-    published.write_into(HERE / "README.md")
+    update_readme()
 
 
 def say(line: str) -> None:
@@ -82,17 +86,19 @@ def interrupt(*_: object) -> NoReturn:
 
 
 def main(env: Mapping[str, str]) -> int:
-    logging.basicConfig(level=logging.CRITICAL)
-    signal.signal(signal.SIGTERM, interrupt)
     try:
         parts = chosen(env)
-    except ConfigError as error:
+    except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    logging.basicConfig(level=logging.CRITICAL)
+    signal.signal(signal.SIGTERM, interrupt)
+    # It is meant for this process. The services that it starts see only their own folders.
+    os.environ.pop("PYTHONPATH", None)
     bed = Testbed(QUICK if env.get("QUICK") == "1" else FULL)
     begun = time.monotonic()
     try:
-        if old := Stack.left_in(RESULTS / "stack"):  # by a run that was killed
+        if old := Stack.last_started_in(RESULTS / "stack"):  # by a run that was killed
             old.down(say=lambda _: None)
         shutil.rmtree(RESULTS / "stack", ignore_errors=True)
         run(bed, parts, Results(RESULTS / "results.json"))

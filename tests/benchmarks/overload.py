@@ -1,4 +1,4 @@
-"""Twice what the job can take, for minutes; then the lag must go, and every window be right."""
+"""Twice the load that the job can take, for minutes; then the lag must go, with no wrong window."""
 
 import json
 import os
@@ -7,15 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from backlog import Topic
+from kafka_topic import Topic
+from memory import PeakMemory
 from pipeline import PYTHON
 from results import Row
-from running import sending
 from stack import PROJECT
-from testbed import PeakMemory, Testbed
+from testbed import Testbed
 from waiting import eventually
 
-# On one machine whoever sends takes the job's cores: what the job can take is a setting here.
+# On one machine, whoever sends takes the job's cores. So settings limit what the job can take.
 TRIGGER_SEC = 1
 PROCESSES = 2
 CHECK_SEC = 0.5
@@ -23,16 +23,16 @@ READY_SEC = 120
 
 
 def overload(bed: Testbed) -> list[Row]:
-    bed.run_all()
+    bed.run_whole_pipeline()
     load, seconds = bed.sizes.overload_rate, bed.sizes.overload_sec
-    raw = Topic(bed.servers, "transactions_raw")
+    raw = bed.topic("transactions_raw")
     before = raw.size()
-    with slow_job(bed, load // 2), PeakMemory(bed) as peak:
-        with sending(bed, load, PROCESSES):
+    with slow_job(bed, load // 2), PeakMemory(bed.executors) as peak:
+        with bed.producer(load, PROCESSES):
             time.sleep(seconds)
         sent = raw.size() - before
         highest, begun = lag(bed, raw), time.monotonic()
-        wait_until_drained(bed, raw, begun + READY_SEC + 3 * seconds)
+        eventually(lambda: lag(bed, raw) == 0, "no lag", READY_SEC + 3 * seconds, CHECK_SEC)
         drained_sec = time.monotonic() - begun
         print(bed.pipeline.verify(), flush=True)  # raises if a window is wrong
     return [
@@ -47,17 +47,17 @@ def overload(bed: Testbed) -> list[Row]:
 
 @contextmanager
 def slow_job(bed: Testbed, per_second: int) -> Iterator[None]:
-    """The job goes on from its checkpoint, with so many records a second at most."""
+    """Run the job, from its checkpoint on, with a limit of records per second."""
     bed.stack.stop("spark-job")
     bed.stack.health_file("spark-job").unlink()
     settings = {
         "MAX_OFFSETS_PER_TRIGGER": str(per_second * TRIGGER_SEC),
         "TRIGGER_INTERVAL": f"{TRIGGER_SEC} second",
     }
-    with open(bed.stack.directory / "log" / "bench-job.log", "ab") as log:
+    with open(bed.stack.directory / "log" / "bench-spark-job.log", "ab") as log:
         job = subprocess.Popen(
             [PYTHON, PROJECT / "spark-job" / "stream_job.py"],
-            env={**os.environ, **bed.job_environment, **settings},
+            env={**os.environ, **bed.environments["spark-job"], **settings},
             cwd=bed.stack.directory,
             stderr=log,
         )
@@ -70,15 +70,8 @@ def slow_job(bed: Testbed, per_second: int) -> Iterator[None]:
 
 
 def lag(bed: Testbed, raw: Topic) -> int:
-    """Records of the topic that no batch has taken on yet."""
+    """Records of the topic that no batch contains yet."""
     offsets = bed.stack.directory / "checkpoint" / "offsets"
     last = max(int(path.name) for path in offsets.iterdir() if path.name.isdecimal())
     ends: dict[str, dict[str, int]] = json.loads((offsets / str(last)).read_text().splitlines()[-1])
     return raw.size() - sum(ends[raw.name].values())
-
-
-def wait_until_drained(bed: Testbed, raw: Topic, deadline: float) -> None:
-    while lag(bed, raw):
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"a lag of {lag(bed, raw)} records remains")
-        time.sleep(CHECK_SEC)

@@ -1,4 +1,8 @@
-"""What the benchmark found: rows of figures, as a table, as JSON, and as Markdown."""
+"""What the benchmark found: rows of figures, kept as JSON and shown as text.
+
+README.md shows the published results with `readme_table`, which cog calls. Therefore this file
+imports the standard library only.
+"""
 
 import json
 import os
@@ -10,17 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import psutil
-from rich.console import Console
-from rich.table import Table
-
+PUBLISHED = Path(__file__).with_name("results.json")
 HEADINGS = ("what", "figure", "bare", "ratio", "wanted", "runs")
-MARK, END_MARK = "<!-- figures -->", "<!-- end of figures -->"
 
 
 @dataclass
 class Row:
-    """One figure, the median of its runs; `bare` is the engine alone in the same run."""
+    """One figure, the median of its runs; `bare_runs` are the engine alone, run by run."""
 
     what: str
     runs: list[float]
@@ -31,12 +31,13 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """The median of the ratios: each run beside the bare one next to it."""
+        """The median of the ratios of each run to the bare run next to it."""
         if not self.bare_runs:
             return None
         return median(ours / bare for ours, bare in zip(self.runs, self.bare_runs, strict=True))
 
     def cells(self) -> list[str]:
+        """One text for each of HEADINGS."""
         return [
             self.what,
             f"{number(median(self.runs))} {self.unit}".strip(),
@@ -52,10 +53,11 @@ def number(value: float) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on; the load says whether the machine was quiet."""
+    """What the figures depend on; the load shows whether other programs were running."""
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
         "cores": os.cpu_count(),
-        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gb": round(memory_bytes / 2**30, 1),
         "load_1_min": round(os.getloadavg()[0], 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -63,7 +65,7 @@ def machine() -> dict[str, Any]:
 
 
 class Results:
-    """The latest results of each part, kept in a JSON file; parts not run again stay."""
+    """The latest results of each part, in a JSON file. A part that is not run again stays."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,29 +82,21 @@ class Results:
         self.save()
 
     def save(self, order: Sequence[str] = ()) -> None:
+        """Write the file, its parts in the given order."""
         self.parts = {name: self.parts[name] for name in order or self.parts if name in self.parts}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.path.write_text(json.dumps(self.parts, indent=1) + "\n")
 
-    def show(self, parts: Iterable[str]) -> None:
-        for part in parts:
-            print_table(part, self.parts[part])
 
-    def write_into(self, readme: Path) -> None:
-        """Replace the figures between the two marks."""
-        before, rest = readme.read_text().split(MARK)
-        _, after = rest.split(END_MARK)
-        readme.write_text(f"{before}{MARK}\n{markdown(self.parts)}\n{END_MARK}{after}")
-
-
-def rows_of(part: Mapping[str, Any]) -> list[list[str]]:
+def cells_of(part: Mapping[str, Any]) -> list[list[str]]:
+    """The cells of each row of a part, as it is in the JSON file."""
     return [
-        Row(**{name: each[name] for name in each if name != "ratio"}).cells()
-        for each in part["rows"]
+        Row(**{name: row[name] for name in row if name != "ratio"}).cells() for row in part["rows"]
     ]
 
 
 def caption(part: Mapping[str, Any]) -> str:
+    """When, how and where a part was measured."""
     on = part["machine"]
     return (
         f"{part['size']} size, {part['when']}, {part['seconds']} s, {on['cores']} cores,"
@@ -110,21 +104,10 @@ def caption(part: Mapping[str, Any]) -> str:
     )
 
 
-def print_table(name: str, part: Mapping[str, Any]) -> None:
-    table = Table(title=name, title_justify="left", caption=caption(part), min_width=76)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("what", "wanted") else "right")
-    for cells in rows_of(part):
-        table.add_row(*cells)
-    console = Console()
-    console = console if console.is_terminal else Console(width=140)
-    console.print(table)
-
-
-def markdown(parts: Mapping[str, Any]) -> str:
-    lines = []
-    for name, part in parts.items():
-        lines += [f"\n### {name}\n", f"{caption(part)}\n"]
-        lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
-        lines += ["| " + " | ".join(cells) + " |" for cells in rows_of(part)]
-    return "\n".join(lines)
+def readme_table(name: str, path: Path = PUBLISHED) -> str:
+    """The figures of one part as a Markdown table with its caption."""
+    part = Results(path).parts[name]
+    lines = ["", caption(part), ""]
+    lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
+    lines += ["| " + " | ".join(cells) + " |" for cells in cells_of(part)]
+    return "\n".join([*lines, ""])

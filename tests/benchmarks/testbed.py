@@ -1,135 +1,76 @@
-"""What every part of the benchmark works on: a stack of its own, and how much to do on it."""
+"""What every part of the benchmark works on: a stack of its own, and topics on it."""
 
+import json
+import os
 import shutil
-import threading
-from collections.abc import Iterable
-from contextlib import suppress
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from backlog import Topic
-from pipeline import Pipeline
+from kafka_topic import Topic
+from memory import java_below
+from pipeline import PYTHON, Pipeline
+from sizes import Sizes
 from stack import PROJECT, Stack
 
+HERE = Path(__file__).parent
 RESULTS = PROJECT / ".local" / "bench"
-SAMPLE_SEC = 0.2
+INSIDE = {
+    "producer": "inside_producer.py",
+    "spark-job": "inside_job.py",
+    "clickhouse-consumer": "inside_consumer.py",
+}
 READY_SEC = 240
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of everything. Rates are per second; growth and windows are one drain for each.
-
-    The footprint settles for longer than ClickHouse keeps merged parts (8 minutes) and Spark the
-    files of old batches; then it is measured from one end of a run to the other.
-    """
-
-    name: str
-    runs: int
-    sent_records: int
-    pace_sec: int
-    job_records: int
-    growth: tuple[int, ...]
-    windows: tuple[int, ...]
-    windows_records: int
-    tuning_records: int
-    stored_rows: int
-    fresh_rates: tuple[int, ...]
-    fresh_sec: int
-    page_rate: int
-    page_warm_up_sec: int
-    page_sec: int
-    settle_sec: int
-    footprint_sec: int
-    overload_rate: int
-    overload_sec: int
-
-
-FULL = Sizes(
-    name="full",
-    runs=3,
-    sent_records=500_000,
-    pace_sec=30,
-    job_records=3_000_000,
-    growth=(1_000_000, 3_000_000, 10_000_000),
-    windows=(10, 100, 1000),
-    windows_records=1_000_000,
-    tuning_records=1_000_000,
-    stored_rows=300_000,
-    fresh_rates=(100, 1_000, 10_000),
-    fresh_sec=120,
-    page_rate=10_000,
-    page_warm_up_sec=90,
-    page_sec=40,
-    settle_sec=600,
-    footprint_sec=100,
-    overload_rate=20_000,
-    overload_sec=300,
-)
-QUICK = Sizes(
-    name="quick",
-    runs=1,
-    sent_records=30_000,
-    pace_sec=2,
-    job_records=60_000,
-    growth=(20_000, 60_000),
-    windows=(10, 100),
-    windows_records=20_000,
-    tuning_records=20_000,
-    stored_rows=30_000,
-    fresh_rates=(1_000,),
-    fresh_sec=6,
-    page_rate=1_000,
-    page_warm_up_sec=10,
-    page_sec=6,
-    settle_sec=2,
-    footprint_sec=2,
-    overload_rate=2_000,
-    overload_sec=6,
-)
+LOG_TAIL = 20
 
 
 @dataclass
 class Testbed:
-    """The stack, started when first asked for."""
+    """The stack, started when it is first needed."""
 
     sizes: Sizes
     stack: Stack = field(default_factory=lambda: Stack.on_free_ports(RESULTS / "stack"))
     numbers: "count[int]" = field(default_factory=count)
-    job_environment: dict[str, str] = field(default_factory=dict)
-    consumer_environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def servers(self) -> str:
-        return f"localhost:{self.stack.kafka_port}"
+    # What the stack gives its services, for their code that runs here instead.
+    environments: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def pipeline(self) -> Pipeline:
         return Pipeline(self.stack)
 
-    def start_anew(self) -> None:
+    def start_from_scratch(self) -> None:
+        """Start the stack in an empty folder."""
         self.end()
         shutil.rmtree(self.stack.directory, ignore_errors=True)
         self.stack.up(deadline_sec=READY_SEC, say=lambda _: None)
-        # What the stack gives its job and its consumer, for those that are run here instead.
-        self.job_environment = psutil.Process(self.stack.pid("spark-job")).environ()
-        self.consumer_environment = psutil.Process(self.stack.pid("clickhouse-consumer")).environ()
+        self.environments = {
+            "producer": self.stack.environment(),
+            "spark-job": psutil.Process(self.stack.pid("spark-job")).environ(),
+            "clickhouse-consumer": psutil.Process(self.stack.pid("clickhouse-consumer")).environ(),
+        }
 
-    def run_all(self) -> None:
-        """The whole pipeline runs."""
+    def run_whole_pipeline(self) -> None:
+        """Return once every service runs and answers."""
         if not self.stack.is_up():
-            self.start_anew()
+            self.start_from_scratch()
         self.stack.start("spark-job")
         self.stack.start("clickhouse-consumer")
         self.stack.wait_until_healthy(READY_SEC, say=lambda _: None)
 
     def run_engines_only(self) -> None:
-        """Kafka, ClickHouse and Spark's master and worker run; what is measured comes instead."""
+        """Return once Kafka, ClickHouse and Spark's master and worker run, and no job or consumer.
+
+        What is measured then runs in their place.
+        """
         if not self.stack.is_up():
-            self.start_anew()
+            self.start_from_scratch()
         self.stack.stop("spark-job")
         self.stack.stop("clickhouse-consumer")
 
@@ -137,52 +78,71 @@ class Testbed:
         if self.stack.is_up():
             self.stack.down(say=lambda _: None)
 
-    def new_topic(self, sender_time: bool = False) -> Topic:
-        return Topic(self.servers, f"bench_{next(self.numbers)}").create(sender_time)
+    def topic(self, name: str) -> Topic:
+        return Topic(self.pipeline.bootstrap_servers, name)
 
-    def new_checkpoint(self) -> Path:
-        return self.stack.directory / f"checkpoint-{next(self.numbers)}"
+    def new_topic(self, sender_time: bool = False) -> Topic:
+        """An empty topic, stamped by the broker or, with `sender_time`, by whoever sends."""
+        return self.topic(f"bench_{next(self.numbers)}").create(sender_time)
+
+    def backlog(self, records: int, minutes: int = 0) -> Topic:
+        """A new topic with valid, invalid and late records of the producer, sent at full speed.
+
+        With `minutes`, their times are spread evenly over that many windows, and none is late.
+        """
+        topic, processes = self.new_topic(), os.cpu_count() or 1
+
+        def send_share(number: int) -> None:
+            share = records // processes + (number < records % processes)
+            seed = f"1/{number}"
+            run = {"topic": topic.name, "count": share, "minutes": minutes, "seed": seed}
+            if share:
+                self.run_inside("producer", "fill", **run)
+
+        with ThreadPoolExecutor(processes) as pool:
+            list(pool.map(send_share, range(processes)))
+        return topic
+
+    def new_checkpoint(self) -> str:
+        return str(self.stack.directory / f"checkpoint-{next(self.numbers)}")
 
     def executors(self) -> list[psutil.Process]:
         return java_below(psutil.Process(self.stack.pid("spark-worker")))
 
+    @contextmanager
+    def producer(self, rate: float, processes: int = 1) -> Iterator[psutil.Process]:
+        """A producer that sends until the block ends. Raises RuntimeError if it failed."""
+        process = self.pipeline.producer(RATE=rate, PROCESSES=processes)
+        try:
+            assert process.stderr
+            process.stderr.readline()  # its first line: Python has started, records come next
+            yield psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            _, log = process.communicate(timeout=60)
+        if process.returncode != 0:
+            raise RuntimeError(log)
 
-def java_below(process: psutil.Process) -> list[psutil.Process]:
-    found = []
-    for each in process.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            if each.name() == "java":
-                found.append(each)
-    return found
+    def run_inside(self, service: str, function: str, **arguments: object) -> Any:
+        """Run a function of a program of INSIDE in a fresh process; what it returns.
 
-
-def resident_mb(processes: Iterable[psutil.Process]) -> float:
-    total = 0
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            total += process.memory_info().rss
-    return total / 2**20
-
-
-class PeakMemory:
-    """The most that the driver (started from here) and the executors took, sampled in a thread."""
-
-    def __init__(self, bed: Testbed) -> None:
-        self.bed = bed
-        self.driver_mb = self.executor_mb = 0.0
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.sample, daemon=True)
-
-    def sample(self) -> None:
-        while not self.ended.wait(SAMPLE_SEC):
-            driver = java_below(psutil.Process())
-            self.driver_mb = max(self.driver_mb, resident_mb(driver))
-            self.executor_mb = max(self.executor_mb, resident_mb(self.bed.executors()))
-
-    def __enter__(self) -> "PeakMemory":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.ended.set()
-        self.thread.join()
+        The process has the service's folder on its path and nothing else of the project, and the
+        environment that the stack gives the service. Raises RuntimeError with the end of its log.
+        """
+        log = self.stack.directory / "log" / f"bench-{service}.log"
+        environment = {**os.environ, **self.environments[service]}
+        with open(log, "ab") as stderr:
+            process = subprocess.run(
+                # -P: a module beside the program must not hide one of the service.
+                [PYTHON, "-P", HERE / INSIDE[service], function],
+                input=json.dumps(arguments),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env={**environment, "PYTHONPATH": str(PROJECT / service)},
+                cwd=self.stack.directory,
+                text=True,
+            )
+        if process.returncode != 0:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_TAIL:])
+            raise RuntimeError(f"{INSIDE[service]} {function} failed:\n{tail}")
+        return json.loads(process.stdout)

@@ -1,4 +1,4 @@
-"""How soon a transaction is on the live page, in a browser beside the pipeline."""
+"""How soon a transaction is on the live page, in a browser on the same machine."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -7,18 +7,21 @@ from functools import partial
 from itertools import pairwise
 from statistics import quantiles
 
-import oracle
-from analytics import Page, open_browser
+from latency import LOOK_SEC, Answer, delays_sec
+from live_page import Page, open_browser
 from results import Row
-from running import REST_SEC, Answer, delays_sec, sending
 from testbed import Testbed
+from windows import Row as Window
 
 POLL_SEC = 0.1
 
 
 def page(bed: Testbed) -> list[Row]:
-    """As `freshness`, to what a person sees. On a new stack, whose windows all are on the page."""
-    bed.start_anew()
+    """Like `freshness`, but to what a person sees.
+
+    On a new stack, because the page shows only so many windows, and here must show all.
+    """
+    bed.start_from_scratch()
     answers, ends = list[Answer](), list[datetime]()
     browser = open_browser()
     try:
@@ -26,14 +29,14 @@ def page(bed: Testbed) -> list[Row]:
         page.resize(1280, 900)
         page.open()
         page.sign_in()
-        with sending(bed, bed.sizes.page_rate):
+        with bed.producer(bed.sizes.page_rate):
             for seconds in (bed.sizes.page_warm_up_sec, *[bed.sizes.page_sec] * bed.sizes.runs):
                 watch(page, seconds, answers)
                 ends.append(datetime.now(UTC))
-        delays = delays_sec(bed, answers, partial(watch, page, REST_SEC, answers))
+        delays = delays_sec(bed, answers, partial(watch, page, LOOK_SEC, answers))
     finally:
         browser.quit()
-    runs = [[delay for when, delay in delays if a <= when < b] for a, b in pairwise(ends)]
+    runs = [[delay for arrival, delay in delays if a <= arrival < b] for a, b in pairwise(ends)]
     cuts = [quantiles(run, n=100, method="inclusive") for run in runs]
     rate = f"{bed.sizes.page_rate}/s"
     return [
@@ -44,22 +47,22 @@ def page(bed: Testbed) -> list[Row]:
 
 
 def watch(page: Page, seconds: float, answers: list[Answer]) -> None:
-    """Look at the page's table again and again, and keep it each time it has changed."""
+    """Read the page's table again and again; add it each time it has changed."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        rows = [as_row(cells) for cells in page.table()]
+        rows = [window(cells) for cells in page.table()]
         if not answers or rows != answers[-1][1]:
             answers.append((datetime.now(UTC), rows))
         time.sleep(POLL_SEC)
 
 
-def as_row(cells: list[str]) -> oracle.Row:
-    """Of the table: "12:30–12:31", before today with the date in front, then amounts and so on."""
+def window(cells: list[str]) -> Window:
+    """A row of the page's table: "12:30–12:31" (a date before it if not today), amounts, ..."""
     when, sales, orders, average, top = cells
     *day, span = when.split()
     date = day[0] if day else f"{datetime.now(UTC):%Y-%m-%d}"
     start = datetime.fromisoformat(f"{date} {span[:5]}+00:00")
-    return oracle.Row(
+    return Window(
         start,
         start + timedelta(minutes=1),
         Decimal(sales.replace(",", "")),

@@ -1,42 +1,35 @@
-"""The producer: as fast as it can beside a bare send() loop, and at a given rate."""
+"""The producer: at full speed beside a bare send() loop, and at a given rate."""
 
 import os
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from statistics import quantiles
 
-from kafka import KafkaProducer
-
-import producer
-from backlog import Topic, in_fresh_process
+from kafka_topic import Topic
 from results import Row
 from testbed import Testbed
 
 RATES = (10, 1_000, 10_000)
-RECORD = (
-    b'{"order_id":"5f0c2b34-9a3e-4c53-8f0e-1df2a1b7c001","user_id":481516,"product_id":"P0042",'
-    b'"quantity":2,"price":9.95,"total_amount":19.90,"payment_type":"paypal",'
-    b'"transaction_time":"2026-11-01T12:30:14.123+00:00"}'
-)
 
 
 def fastest(bed: Testbed) -> list[Row]:
-    """RATE=0, records of all kinds, beside send() of one record that is encoded already."""
+    """RATE=0, records of all kinds, beside send() of one record that is already encoded."""
     bed.run_engines_only()
     count, processes = bed.sizes.sent_records, os.cpu_count() or 1
     bare, ours, several = list[float](), list[float](), list[float]()
     for _ in range(bed.sizes.runs):
-        bare.append(speed(bed, lambda topic: in_fresh_process(send_bare, topic, count)))
-        ours.append(speed(bed, lambda topic: produce(bed, topic, count, 1)))
-        several.append(speed(bed, lambda topic: produce(bed, topic, count, processes)))
+        bare.append(speed(bed, partial(send_bare, bed, count)))
+        ours.append(speed(bed, partial(produce, bed, count, 1)))
+        several.append(speed(bed, partial(produce, bed, count, processes)))
     return [
         Row("RATE=0, one process", ours, "records/s", bare, ">= 0.75"),
         Row(f"RATE=0, PROCESSES={processes}", several, "records/s", bare, "more than one"),
     ]
 
 
-def speed(bed: Testbed, send: Callable[[Topic], object]) -> float:
-    """Records a second by the broker's clock, whatever sends them."""
+def speed(bed: Testbed, send: Callable[[Topic], None]) -> float:
+    """Records per second by the broker's clock."""
     topic = bed.new_topic()
     send(topic)
     per_second = topic.per_second()
@@ -44,22 +37,16 @@ def speed(bed: Testbed, send: Callable[[Topic], object]) -> float:
     return per_second
 
 
-def produce(bed: Testbed, topic: Topic, count: int, processes: int) -> None:
+def send_bare(bed: Testbed, count: int, topic: Topic) -> None:
+    bed.run_inside("producer", "send_bare", topic=topic.name, count=count)
+
+
+def produce(bed: Testbed, count: int, processes: int, topic: Topic) -> None:
     bed.pipeline.produce(count, RAW_TOPIC=topic.name, PROCESSES=processes, SEED=1)
 
 
-def send_bare(topic: Topic, count: int) -> None:
-    """With the settings that were the fastest, and on one core, like the producer."""
-    producer.stay_on_one_core()
-    kafka = KafkaProducer(bootstrap_servers=topic.servers, linger_ms=20, batch_size=64 * 1024)
-    for _ in range(count):
-        kafka.send(topic.name, RECORD)
-    kafka.flush()
-    kafka.close()
-
-
 def pace(bed: Testbed) -> list[Row]:
-    """RATE=n, by the time at which each record was given to Kafka's client."""
+    """RATE=n, by the time at which the producer handed each record to Kafka's client."""
     bed.run_engines_only()
     rows = []
     for rate in RATES:

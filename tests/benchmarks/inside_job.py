@@ -1,0 +1,149 @@
+"""Runs queries of the job until they have read a whole backlog, one after the other.
+
+testbed.py runs this with only spark-job/ on the path and the job's environment, in which a driver
+like the job's own runs on the stack's master and worker: inside_job.py drain, with the arguments of
+the function as a JSON object on stdin. Prints what it returns as JSON on stdout.
+
+A query is an object: `settings` of the job (lower case) and, if given, `stage`, after which its
+rows go into Spark's noop sink instead of on, and `session` and `source`, the options of Spark's
+session and Kafka source that differ from the job's.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming.query import StreamingQuery
+from pyspark.sql.streaming.readwriter import DataStreamReader
+
+import stream_job
+from lifecycle import set_up_logging
+from progress import OBSERVATION, verdict_metrics
+from settings import Settings
+from totals import window_totals
+from validity import judge, parse
+
+Query = Mapping[str, Any]
+
+
+def drain(queries: Sequence[Query]) -> list[dict[str, float]]:
+    """Run all queries in one session; how long each took."""
+    first, *_ = queries  # its settings decide what holds for the whole session
+    spark = stream_job.session(Settings(**first["settings"]))
+    found = []
+    for query in queries:
+        running = start(spark, query)
+        running.processAllAvailable()
+        running.stop()
+        found.append(drained(running))
+    spark.stop()
+    return found
+
+
+def start(spark: SparkSession, query: Query) -> StreamingQuery:
+    settings = Settings(**query["settings"])
+    if stage := query.get("stage"):
+        raw = stream_job.read_raw(spark, settings)
+        return start_noop(STAGES[stage](raw, settings), settings)
+    with changed_session(spark, query.get("session", {})), changed_source(query.get("source", {})):
+        return stream_job.start_query(spark, settings)  # which keeps what holds at its start
+
+
+def start_noop(frame: DataFrame, settings: Settings) -> StreamingQuery:
+    """Run into a sink that does nothing with the rows."""
+    return (
+        frame.writeStream.format("noop")
+        .option("checkpointLocation", settings.checkpoint_location)
+        .outputMode("update")
+        .trigger(processingTime=settings.trigger_interval)
+        .start()
+    )
+
+
+@contextmanager
+def changed_session(spark: SparkSession, options: Mapping[str, str]) -> Iterator[None]:
+    before = {name: str(spark.conf.get(name)) for name in options}
+    for name, value in options.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
+
+
+@contextmanager
+def changed_source(options: Mapping[str, str]) -> Iterator[None]:
+    load = DataStreamReader.load
+    with patch.object(DataStreamReader, "load", lambda reader: load(reader.options(**options))):
+        yield
+
+
+def drained(query: StreamingQuery) -> dict[str, float]:
+    """What Spark says of the batches, from the start of the first to the end of the last."""
+    batches = [batch for batch in query.recentProgress if batch.numInputRows > 0]
+    first, last = (datetime.fromisoformat(batches[n].timestamp) for n in (0, -1))
+    end = last + timedelta(milliseconds=batches[-1].durationMs["triggerExecution"])
+    # The last operator has the windows; that of de-duplication, if any, comes before it.
+    states = [batch.stateOperators[-1] for batch in batches if batch.stateOperators]
+    return {
+        "records": sum(batch.numInputRows for batch in batches),
+        "seconds": (end - first).total_seconds(),
+        "state_rows": max((state.numRowsTotal for state in states), default=0),
+        "state_mb": max((state.memoryUsedBytes for state in states), default=0) / 2**20,
+    }
+
+
+def only_read(raw: DataFrame, _settings: Settings) -> DataFrame:
+    return raw
+
+
+def with_json(raw: DataFrame, _settings: Settings) -> DataFrame:
+    return raw.transform(parse).drop("amount", "event_time")  # so Spark does not compute them
+
+
+def parsed(raw: DataFrame, _settings: Settings) -> DataFrame:
+    return raw.transform(parse)
+
+
+def judged(raw: DataFrame, settings: Settings) -> DataFrame:
+    return parsed(raw, settings).transform(judge, settings.watermark)
+
+
+def counted(raw: DataFrame, settings: Settings) -> DataFrame:
+    return judged(raw, settings).observe(OBSERVATION, *verdict_metrics())
+
+
+def without_top_product(raw: DataFrame, settings: Settings) -> DataFrame:
+    return totalled(raw, settings).drop("top_product")
+
+
+def totalled(raw: DataFrame, settings: Settings) -> DataFrame:
+    valid = counted(raw, settings).where(F.col("verdict").isNull())
+    return valid.transform(window_totals, settings.watermark, settings.deduplicate_orders)
+
+
+STAGES: dict[str, Callable[[DataFrame, Settings], DataFrame]] = {
+    "Kafka": only_read,
+    "+ JSON": with_json,
+    "+ amount and time": parsed,
+    "+ verdict": judged,
+    "+ counts of verdicts": counted,
+    "+ windows, sum and count": without_top_product,
+    "+ top product": totalled,
+}
+
+
+if __name__ == "__main__":
+    result = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # Java's output belongs in the log
+    set_up_logging()
+    function = {"drain": drain}[sys.argv[1]]
+    json.dump(function(**json.load(sys.stdin)), result)

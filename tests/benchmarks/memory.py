@@ -1,0 +1,51 @@
+"""Resident memory of processes, and the most that Spark took."""
+
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import psutil
+
+SAMPLE_SEC = 0.2
+
+
+def java_below(process: psutil.Process) -> list[psutil.Process]:
+    """The Java processes that a process has started, directly or not."""
+    found = []
+    for each in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if each.name() == "java":
+                found.append(each)
+    return found
+
+
+def resident_mb(processes: Iterable[psutil.Process]) -> float:
+    total = 0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_info().rss
+    return total / 2**20
+
+
+class PeakMemory:
+    """The most that the driver (a child of this process) and the executors took, sampled."""
+
+    def __init__(self, executors: Callable[[], list[psutil.Process]]) -> None:
+        self.executors = executors
+        self.driver_mb = self.executor_mb = 0.0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.sample, daemon=True)
+
+    def sample(self) -> None:
+        while not self.ended.wait(SAMPLE_SEC):
+            driver = java_below(psutil.Process())
+            self.driver_mb = max(self.driver_mb, resident_mb(driver))
+            self.executor_mb = max(self.executor_mb, resident_mb(self.executors()))
+
+    def __enter__(self) -> "PeakMemory":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.ended.set()
+        self.thread.join()
