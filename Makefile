@@ -1,5 +1,5 @@
-# The settings of a .env hold here, too, unless the environment has others. $(shell) makes spaces of
-# the ends of lines, so those within a line have to hide.
+# The settings of a .env apply here, too, unless the environment sets them. $(shell) turns newlines
+# into spaces, so escape the spaces within a line first.
 space := $(empty) $(empty)
 $(foreach setting,$(shell sed -n 's/ /$$(space)/g; s/^\([A-Z_]*\)=/\1?=/p' .env 2>/dev/null),$(eval $(setting)))
 export
@@ -15,12 +15,17 @@ TIMEOUT ?= 60
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 10000
-BENCH_PATH = tests:tests/integration:tests/browser:local-stack:producer:spark-job:clickhouse-consumer
+# What each test suite may import is in its pytest.ini: one process per suite.
+UNIT_SUITES = producer spark-job clickhouse-consumer clickhouse-init verify contract local-stack docs
+COG = -I docs docs/*.md README.md CONTRIBUTING.md tests/README.md \
+	-I tests/chaos tests/chaos/README.md -I tests/benchmarks tests/benchmarks/README.md
+LINT = .local/lint/bin
+BENCH_PATH = local-stack:verify:tests/support:tests/browser:tests/benchmarks
 QUICK_PARTS = start,freshness,footprint,overload,producer,pace,job,consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-browser test-compose test-chaos chaos bench bench-quick audit lint format clean
+.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-unit test-browser test-compose test-chaos chaos bench bench-quick audit docs lint-setup lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -33,7 +38,7 @@ doctor: ## Say what this machine lacks: ports, Python, Docker, processor, disk, 
 	@$(PYTHON) local-stack/doctor.py
 
 demo: setup ## See it work: run the whole pipeline for DURATION seconds, prove the numbers, stop
-	@PYTHONPATH=tests .venv/bin/python local-stack/demo.py
+	@PYTHONPATH=verify .venv/bin/python local-stack/demo.py
 
 up: ## Start the pipeline in Docker
 	@$(COMPOSE) up --build -d
@@ -67,13 +72,20 @@ topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 verify: ## Recompute every window from transactions_raw and compare with the table
 	@if $(IN_DOCKER); then \
 		$(COMPOSE) run --rm -T --no-deps -e WATERMARK="$$WATERMARK" -e DEDUPLICATE_ORDERS="$$DEDUPLICATE_ORDERS" \
-			--volume "$(CURDIR)/tests/oracle.py:/app/oracle.py:ro" clickhouse-consumer python oracle.py --timeout $(TIMEOUT); \
+			--volume "$(CURDIR)/verify:/app/verify:ro" clickhouse-consumer python verify/verify.py --timeout $(TIMEOUT); \
 	else \
-		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python tests/oracle.py --timeout $(TIMEOUT); \
+		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python verify/verify.py --timeout $(TIMEOUT); \
 	fi
 
-test: setup ## Run the tests, on a stack of their own without Docker
-	@.venv/bin/python -m pytest
+test: setup ## Run the tests, on stacks of their own without Docker
+	@status=0; for suite in $(UNIT_SUITES) integration; do \
+		echo "tests/$$suite"; .venv/bin/python -m pytest tests/$$suite || status=1; \
+	done; exit $$status
+
+test-unit: setup ## Run the tests that need no services, in under a minute
+	@status=0; for suite in $(UNIT_SUITES); do \
+		echo "tests/$$suite"; .venv/bin/python -m pytest -m "not services" tests/$$suite || status=1; \
+	done; exit $$status
 
 test-browser: setup ## Run the tests of the live page, in a browser that is installed
 	@.venv/bin/python -m pytest tests/browser
@@ -81,11 +93,11 @@ test-browser: setup ## Run the tests of the live page, in a browser that is inst
 test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
 	@COMPOSE="$(COMPOSE)" .venv/bin/python -m pytest tests/compose
 
-chaos: setup ## Kill and freeze every part, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
-	@PYTHONPATH=tests:local-stack .venv/bin/python tests/chaos/chaos.py
+chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
+	@PYTHONPATH=verify:local-stack:tests/support:tests/chaos .venv/bin/python tests/chaos/chaos.py
 
 test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
-	@PYTHONPATH=tests/chaos .venv/bin/python -m pytest tests/chaos tests/integration/crashes
+	@.venv/bin/python -m pytest tests/chaos
 
 bench: setup ## Measure beside the bare engines, 100 minutes in all: make bench ONLY=producer,consumer
 	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
@@ -97,14 +109,24 @@ audit: setup ## Look up known vulnerabilities of the pinned packages (asks PyPI)
 	@.venv/bin/python -m venv .local/audit && .local/audit/bin/pip install --quiet pip-audit==2.10.1
 	@.local/audit/bin/pip-audit --strict --disable-pip --no-deps $(patsubst %,--requirement %/requirements.txt,producer spark-job clickhouse-consumer local-stack tests)
 
-lint: setup ## Check style and types; changes nothing
-	@.venv/bin/ruff check
-	@.venv/bin/ruff format --check
-	@.venv/bin/mypy
+docs: lint-setup ## Write the tables of the documentation that come from code or results
+	@$(LINT)/cog -r $(COG)
 
-format: setup ## Put the code into shape
-	@.venv/bin/ruff check --fix
-	@.venv/bin/ruff format
+lint: lint-setup ## Check style, types and generated tables; changes nothing
+	@$(LINT)/ruff check
+	@$(LINT)/ruff format --check
+	@for folder in producer spark-job clickhouse-consumer verify; do \
+		(cd $$folder && ../$(LINT)/mypy --config-file ../pyproject.toml .) || exit 1; \
+	done
+	@cd local-stack && MYPYPATH=../verify ../$(LINT)/mypy --config-file ../pyproject.toml .
+	@$(LINT)/cog --check $(COG)
+
+format: lint-setup ## Format the code
+	@$(LINT)/ruff check --fix
+	@$(LINT)/ruff format
+
+lint-setup: ## Set up what make lint needs, a tenth of what the tests need
+	@$(PYTHON) local-stack/install.py --lint
 
 clean: ## Delete .venv and .local, after make local-down; Docker's volumes stay
 	@rm -rf .venv .local
