@@ -17,8 +17,8 @@ SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 10000
 # What each test suite may import is in its pytest.ini: one process per suite.
 UNIT_SUITES = producer spark-job clickhouse-consumer clickhouse-init verify contract local-stack docs
-COG = -I docs docs/*.md README.md CONTRIBUTING.md tests/README.md \
-	-I tests/chaos tests/chaos/README.md -I tests/benchmarks tests/benchmarks/README.md
+COG = -I docs -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
+	tests/README.md tests/chaos/README.md tests/benchmarks/README.md
 LINT = .local/lint/bin
 BENCH_PATH = local-stack:verify:tests/support:tests/browser:tests/benchmarks
 QUICK_PARTS = start,freshness,footprint,overload,producer,pace,job,consumer
@@ -63,7 +63,7 @@ query: ## Ask the running pipeline: make query SQL="SELECT count() FROM aggregat
 
 topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 	@if $(IN_DOCKER); then \
-		$(COMPOSE) exec -T -e KAFKA_HEAP_OPTS=-Xmx128m kafka kafka-console-consumer --bootstrap-server kafka:29092 $(CONSOLE_CONSUMER); \
+		$(COMPOSE) exec -T kafka kafka-console-consumer --bootstrap-server kafka:29092 $(CONSOLE_CONSUMER); \
 	else \
 		$(MAKE) --no-print-directory setup && .local/tools/java/bin/java -cp 'local-stack/conf:.local/tools/kafka/*' \
 			org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server localhost:$${KAFKA_PORT:-9092} $(CONSOLE_CONSUMER); \
@@ -72,7 +72,7 @@ topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 verify: ## Recompute every window from transactions_raw and compare with the table
 	@if $(IN_DOCKER); then \
 		$(COMPOSE) run --rm -T --no-deps -e WATERMARK="$$WATERMARK" -e DEDUPLICATE_ORDERS="$$DEDUPLICATE_ORDERS" \
-			--volume "$(CURDIR)/verify:/app/verify:ro" clickhouse-consumer python verify/verify.py --timeout $(TIMEOUT); \
+			--volume "$(CURDIR)/verify:/app/verify:ro,z" clickhouse-consumer python verify/verify.py --timeout $(TIMEOUT); \
 	else \
 		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python verify/verify.py --timeout $(TIMEOUT); \
 	fi
@@ -119,7 +119,7 @@ lint: lint-setup ## Check style, types and generated tables; changes nothing
 		(cd $$folder && ../$(LINT)/mypy --config-file ../pyproject.toml .) || exit 1; \
 	done
 	@cd local-stack && MYPYPATH=../verify ../$(LINT)/mypy --config-file ../pyproject.toml .
-	@$(LINT)/cog --check $(COG)
+	@$(LINT)/cog --check --check-fail-msg="run make docs" $(COG)
 
 format: lint-setup ## Format the code
 	@$(LINT)/ruff check --fix

@@ -52,25 +52,25 @@ class Settings(BaseSettings):
     )
 
     kafka_bootstrap_servers: Servers = "localhost:9092"
-    """Kafka's addresses, host:port, separated by commas."""
+    """Kafka brokers, separated by commas."""
     raw_topic: Topic = "transactions_raw"
-    """The topic to recompute the windows from."""
+    """Topic to recompute the windows from."""
     watermark: Duration = timedelta(minutes=10)
-    """How late a record may be and still count; as the job has it."""
+    """How late a record may be and still count. Must match the job."""
     deduplicate_orders: Flag = False
-    """Count an `order_id` once; as the job has it."""
+    """Count each `order_id` only once. Must match the job."""
     clickhouse_host: str = "localhost"
-    """ClickHouse's host."""
+    """Host of the ClickHouse server."""
     clickhouse_port: Port = 9000
-    """Its port for the native protocol."""
+    """Port of its native protocol."""
     clickhouse_user: str = "consumer"
-    """A user that may read the table."""
+    """User with the right to read the table."""
     clickhouse_password: SecretStr = SecretStr("MySecret")
-    """The user's password."""
+    """Password of that user, never logged."""
     clickhouse_database: Name = "default"
-    """The table's database."""
+    """Database of the table."""
     clickhouse_table: Name = "aggregated_analytics"
-    """The table to compare with."""
+    """Table to compare with."""
 
 
 def load() -> Settings:

@@ -28,5 +28,5 @@ def print_table(name: str, part: Mapping[str, Any]) -> None:
 
 def update_readme(readme: Path = README) -> None:
     """Write the published results into the tables of the README. Raises RuntimeError."""
-    if Cog().main(["cog", "--check", "--verbosity=0", "-I", str(HERE), str(readme)]) != 0:
+    if Cog().main(["cog", "-r", "--verbosity=0", "-I", str(HERE), str(readme)]) != 0:
         raise RuntimeError(f"cog could not update {readme}")
