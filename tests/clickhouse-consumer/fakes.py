@@ -5,6 +5,7 @@ test_delivery.py runs the same tests against these fakes and against the real se
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from clickhouse_driver.errors import NetworkError, ServerException
@@ -76,6 +77,7 @@ class FakeKafka:
         self.polls: list[dict[str, Any]] = []
         self.commits: list[dict[TopicPartition, int]] = []
         self.is_away = self.is_closed = False
+        self._coordinator = SimpleNamespace(raise_if_replaced=lambda: None)
         self.assign(broker.logs)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:

@@ -26,7 +26,7 @@ from waiting import eventually
 PARTITIONS = 3
 DEADLINE_SEC = 60
 MINUTES_PER_TEST = 1000
-# Tests cannot delete rows: each of them has windows of its own, far from those of now.
+# The account cannot delete rows, so each test has windows of its own, far in the past.
 first_minutes = itertools.count(-20_000_000, MINUTES_PER_TEST)
 
 
@@ -45,22 +45,25 @@ class Pair(Protocol):
     def new_client(self) -> Any:
         """A Client of ClickHouse."""
 
-    def new_client_of_nothing(self) -> Any:
-        """A Client of a ClickHouse that is away."""
+    def new_client_without_server(self) -> Any:
+        """A Client of a ClickHouse that does not run."""
 
     def loader(self, kafka: Any, clickhouse: Any, **settings: Any) -> Loader: ...
 
     def share(self, first: Any, second: Any) -> list[Any]:
-        """Wait until two members share the partitions; the records that the second has polled."""
+        """Wait until the group has split the partitions between two members.
+
+        Returns the records that the second one has polled meanwhile.
+        """
 
     def kill(self, kafka: Any) -> None:
-        """End a consumer that commits nothing any more; its partitions are free."""
+        """End a consumer without a last commit; its partitions are free at once."""
 
     def committed(self) -> list[int]:
-        """What the group has committed of each partition; 0 if nothing."""
+        """The offset that the group has committed of each partition; 0 if none."""
 
     def windows(self) -> list[Row]:
-        """What a SELECT finds of the test's windows, in order."""
+        """The rows of this test that a SELECT finds, in order of window_start."""
 
 
 def window(pair: Pair, minute: int = 0, orders: int = 1) -> Row:
@@ -68,9 +71,9 @@ def window(pair: Pair, minute: int = 0, orders: int = 1) -> Row:
     return row(pair.first_minute + minute, orders)
 
 
-def update(pair: Pair, minute: int = 0, orders: int = 1, **changes: Any) -> bytes:
-    """The record that becomes `window(pair, minute, orders)`."""
-    return message(pair.first_minute + minute, orders, **changes)
+def update(pair: Pair, minute: int = 0, orders: int = 1) -> bytes:
+    """The value of the record that becomes `window(pair, minute, orders)`."""
+    return message(pair.first_minute + minute, orders)
 
 
 def join(kafka: Any) -> None:
@@ -83,7 +86,24 @@ def join(kafka: Any) -> None:
     eventually(is_assigned, "partitions are assigned", DEADLINE_SEC, 0)
 
 
+def polled_records(kafka: Any, count: int) -> list[tuple[int, int]]:
+    """Poll until there are that many records; the partition and offset of each."""
+    found: list[tuple[int, int]] = []
+
+    def has_all() -> bool:
+        if wanted := min(3, count - len(found)):
+            records = topic.poll(kafka, 0.1, wanted)
+            assert len(records) <= wanted
+            found.extend((record.partition, record.offset) for record in records)
+        return len(found) == count
+
+    eventually(has_all, f"{count} records are polled", DEADLINE_SEC, 0)
+    return found
+
+
 def step_until(loader: Loader, condition: Callable[[], object], what: str) -> None:
+    """Let the loader work until the condition is true; `what` says which it is."""
+
     def step() -> object:
         loader.step()
         return condition()
@@ -118,7 +138,7 @@ class FakePair:
             clickhouse.table = self.clickhouse.table
         return clickhouse
 
-    def new_client_of_nothing(self) -> FakeClickHouse:
+    def new_client_without_server(self) -> FakeClickHouse:
         clickhouse = self.new_client()
         clickhouse.error = away()
         return clickhouse
@@ -188,7 +208,7 @@ class RealPair:
         self.closing.callback(clickhouse.disconnect)
         return clickhouse
 
-    def new_client_of_nothing(self) -> Client:
+    def new_client_without_server(self) -> Client:
         with socket.socket() as nobody:  # bound, but not listening
             nobody.bind(("localhost", 0))
             port = nobody.getsockname()[1]

@@ -7,11 +7,18 @@ import topic
 from builders import row
 from loader import State
 from message import Row, parse
-from pairs import Pair, join, step_until, update, window
+from pairs import Pair, join, polled_records, step_until, update, window
 from settings import Settings
 from table import NotAcknowledged, RowRefused, Table, insert_block, insert_statement
 
 NEVER = 60  # seconds until a flush, more than a test takes
+REFUSED = row()._replace(total_orders=-1)  # the column cannot hold it
+CARELESS = b"lets a negative number of orders pass"
+
+
+def careless_parse(value: bytes | None) -> Row:
+    """A parse() with a bug."""
+    return REFUSED if value == CARELESS else parse(value)
 
 
 def test_the_table_has_the_rows_that_were_sent(pair: Pair) -> None:
@@ -53,18 +60,13 @@ def test_a_commit_covers_what_polls_returned_and_no_more(pair: Pair) -> None:
     kafka = pair.new_consumer()
     join(kafka)
     pair.send(*(update(pair, minute) for minute in range(10)))
-    polled: list[int] = []
-    while len(polled) < 4:
-        found = topic.poll(kafka, 1, max_records=min(3, 4 - len(polled)))
-        assert len(found) <= 3
-        polled += [record.offset for record in found]
-    assert polled == [0, 1, 2, 3]
+    assert polled_records(kafka, 4) == [(0, 0), (0, 1), (0, 2), (0, 3)]
     topic.commit(kafka)
     assert pair.committed() == [4, 0, 0]
     assert topic.lag(kafka) == 6
 
 
-def test_the_lag_is_none_without_partitions_and_counts_records_not_polled(pair: Pair) -> None:
+def test_the_lag_is_the_number_of_records_not_polled_yet(pair: Pair) -> None:
     kafka = pair.new_consumer()
     join(kafka)
     assert topic.lag(kafka) == 0
@@ -77,7 +79,7 @@ def test_a_pause_keeps_membership_and_position_until_it_is_resumed(pair: Pair) -
     kafka = pair.new_consumer()
     join(kafka)
     pair.send(update(pair, 0), update(pair, 1))
-    assert len(polled_records(kafka, 1)) == 1
+    assert polled_records(kafka, 1) == [(0, 0)]
     topic.pause(kafka)
     pair.send(update(pair, 2), to=1)
     for _ in range(5):
@@ -89,23 +91,12 @@ def test_a_pause_keeps_membership_and_position_until_it_is_resumed(pair: Pair) -
     assert sorted(polled_records(kafka, 2)) == [(0, 1), (1, 0)]
 
 
-def polled_records(kafka: object, count: int) -> list[tuple[int, int]]:
-    """Poll until there are that many records; partition and offset of each."""
-    found: list[tuple[int, int]] = []
-    for _ in range(60):
-        records = topic.poll(kafka, 1, count - len(found))
-        found += [(record.partition, record.offset) for record in records]
-        if len(found) == count:
-            break
-    return found
-
-
 def test_a_partition_that_stays_assigned_keeps_its_position_and_stays_paused(pair: Pair) -> None:
     first = pair.new_consumer()
     join(first)
     for partition in range(3):
         pair.send(update(pair, partition), to=partition)
-    assert len(polled_records(first, 3)) == 3
+    assert sorted(polled_records(first, 3)) == [(0, 0), (1, 0), (2, 0)]
     topic.pause(first)
     second = pair.new_consumer()
     polled = [(record.partition, record.offset) for record in pair.share(first, second)]
@@ -121,7 +112,7 @@ def test_a_partition_that_stays_assigned_keeps_its_position_and_stays_paused(pai
 def test_an_outage_of_clickhouse_keeps_the_partitions_and_the_rows(pair: Pair) -> None:
     kafka = pair.new_consumer()
     join(kafka)
-    loader = pair.loader(kafka, pair.new_client_of_nothing())
+    loader = pair.loader(kafka, pair.new_client_without_server())
     pair.send(update(pair, 0))
     step_until(loader, lambda: loader.state is State.RETRYING, "ClickHouse is away")
     pair.send(update(pair, 1), to=1)
@@ -161,7 +152,7 @@ def test_a_refused_block_is_not_stored_and_the_client_works_on(pair: Pair) -> No
 
 def test_an_insert_without_a_server_is_not_acknowledged(pair: Pair) -> None:
     with pytest.raises(NotAcknowledged):
-        Table(pair.new_client_of_nothing(), Settings()).insert([window(pair)])
+        Table(pair.new_client_without_server(), Settings()).insert([window(pair)])
 
 
 def test_a_refused_row_is_isolated_and_its_neighbours_are_stored(
@@ -174,12 +165,3 @@ def test_a_refused_row_is_isolated_and_its_neighbours_are_stored(
     assert pair.windows() == [window(pair, minute) for minute in range(4)]
     assert (loader.totals.stored, loader.totals.skipped) == (4, 1)
     assert "partition 0 offset 3: refused by ClickHouse: " in caplog.text
-
-
-REFUSED = row()._replace(total_orders=-1)  # the column cannot hold it
-CARELESS = b"lets a negative number of orders pass"
-
-
-def careless_parse(value: bytes | None) -> Row:
-    """A parse() with a bug."""
-    return REFUSED if value == CARELESS else parse(value)

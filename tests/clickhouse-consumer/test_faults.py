@@ -142,4 +142,4 @@ class Faults(RuleBasedStateMachine):
 
 
 TestFaults = Faults.TestCase
-TestFaults.settings = hypothesis.settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestFaults.settings = hypothesis.settings(max_examples=80, stateful_step_count=30, deadline=None)

