@@ -31,7 +31,7 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
 
 setup: ## Set up what is missing: .venv, Java, Kafka, ClickHouse
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and there is no '$(PYTHON)'; name another one with: make PYTHON=python3.12" >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and there is no '$(PYTHON)'; choose another Python with: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) local-stack/install.py
 
 doctor: ## Say what this machine lacks: ports, Python, Docker, processor, disk, memory

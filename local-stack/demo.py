@@ -25,14 +25,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from checks import check_startable
 from freshness import Freshness
 from paths import LOCAL, PROJECT, VENV
 from ports import SettingsError
+from raw_topic import RawTopic
 from rules import REASONS
 from settings import Settings, load
 from settings import SettingsError as VerifySettingsError
 from stack import Stack, StackError
-from verify import RawTopic, fetch_rows, verify
+from verify import fetch_rows, verify
 from windows import Expected, Row
 
 DIRECTORY = LOCAL / "demo"  # not STACK_DIR: it is deleted at the start
@@ -205,7 +207,7 @@ def main(env: Mapping[str, str]) -> int:
         return 2
     try:
         stack.down(say=lambda _: None)  # a demo that was killed may have left it running
-        stack.check_startable()
+        check_startable(stack)
         shutil.rmtree(stack.directory, ignore_errors=True)
         return run(stack, settings, str(rate), duration_sec)
     except (StackError, SettingsError) as error:

@@ -9,7 +9,6 @@ import argparse
 import json
 import logging
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from supervisor.xmlrpc import Faults
 
 import supervision
+from checks import check_ports, check_same_ports, check_startable
 from configuration import configuration
 from paths import PROJECT, TOOLS, VENV
 from ports import SettingsError, StackSettings, is_free
@@ -28,7 +28,6 @@ __all__ = ["PROJECT", "SERVICES", "TOOLS", "VENV", "SettingsError", "Stack", "St
 
 READY_SEC = 120.0
 STOP_SEC = 90.0
-MIN_FREE_MB = 500
 MAX_STARTS = (
     6  # while waiting; a broker needs up to 4 until the session of a killed one has expired
 )
@@ -55,13 +54,16 @@ class Stack(StackSettings):
             self._start_missing(services)
             self.wait_until_healthy(deadline_sec, say, services)
             return
-        self.check_startable()
+        check_startable(self)
         conf = configuration(self, services)
         orphans = supervision.stop_orphans(self)
         if orphans:
             say(f"Stopped what a killed supervisord had left: {', '.join(orphans)}")
-        self._check_ports(services)
-        say(f"Starting {len(services)} services in {self.directory}")
+        check_ports(services, self)
+        what = (
+            f"{len(SERVICES)} services" if len(services) == len(SERVICES) else ", ".join(services)
+        )
+        say(f"Starting {what} in {self.directory}")
         try:
             self._choose(services)
             supervision.start_supervisord(self, conf, environment or {})
@@ -152,21 +154,12 @@ class Stack(StackSettings):
         file = self.directory / "services.json"
         return json.loads(file.read_text()) if file.exists() else list(SERVICES)
 
-    def check_startable(self) -> None:
-        """Raises StackError unless the set-up is done and the disk has room."""
-        if not all((TOOLS / tool).exists() for tool in ("java", "kafka", "clickhouse")):
-            raise StackError("not set up yet: run make setup")
-        self.directory.mkdir(parents=True, exist_ok=True)
-        free_mb = shutil.disk_usage(self.directory).free // 2**20
-        if free_mb < MIN_FREE_MB:
-            raise StackError(f"{MIN_FREE_MB} MB are needed in {self.directory}, {free_mb} are free")
-
     def _start_missing(self, services: Collection[str]) -> None:
         """Start those of the services that a running stack was not asked to start before."""
-        self._check_same_ports()
+        check_same_ports(self)
         chosen = self.chosen_services()
         missing = [name for name in services if name not in chosen]
-        self._check_ports(missing)
+        check_ports(missing, self)
         self._choose([*chosen, *missing])
         for name in missing:
             self.start(name)
@@ -174,23 +167,6 @@ class Stack(StackSettings):
     def _choose(self, services: Collection[str]) -> None:
         chosen = [name for name in SERVICES if name in services]
         (self.directory / "services.json").write_text(json.dumps(chosen))
-
-    def _check_same_ports(self) -> None:
-        running = json.loads((self.directory / "ports.json").read_text())
-        for variable, port in self.ports().items():
-            if running[variable] != port:
-                raise StackError(
-                    f"the stack in {self.directory} runs with {variable}={running[variable]};"
-                    " stop it with make local-down first"
-                )
-
-    def _check_ports(self, services: Collection[str]) -> None:
-        for variable, port in ports_of(services, self).items():
-            if not is_free(port):
-                raise StackError(
-                    f"port {port} is in use by another program; choose another one with {variable},"
-                    f" for example {variable}={port + 10000} make local-up"
-                )
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
