@@ -78,14 +78,15 @@ verify: ## Recompute every window from transactions_raw and compare with the tab
 	fi
 
 test: setup ## Run the tests, on stacks of their own without Docker
-	@status=0; for suite in $(UNIT_SUITES) integration; do \
-		echo "tests/$$suite"; .venv/bin/python -m pytest tests/$$suite || status=1; \
-	done; exit $$status
+	@$(MAKE) --no-print-directory --keep-going $(UNIT_SUITES:%=tests/%) tests/integration
 
-test-unit: setup ## Run the tests that need no services, in under a minute
-	@status=0; for suite in $(UNIT_SUITES); do \
-		echo "tests/$$suite"; .venv/bin/python -m pytest -m "not services" tests/$$suite || status=1; \
-	done; exit $$status
+test-unit: setup ## Run the tests that need no services, in about a minute
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync PYTEST_OPTIONS='-m "not services"' $(UNIT_SUITES:%=tests/%)
+
+tests/%: FORCE
+	@.venv/bin/python -m pytest $(PYTEST_OPTIONS) $@
+
+FORCE:
 
 test-browser: setup ## Run the tests of the live page, in a browser that is installed
 	@.venv/bin/python -m pytest tests/browser

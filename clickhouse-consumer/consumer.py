@@ -15,7 +15,8 @@ import logging
 import sys
 
 import topic
-from lifecycle import Stop, set_up_logging
+from coordinator import TopicReplaced
+from lifecycle import Stop, guarded, set_up_logging
 from loader import Loader, State
 from message import TooManyInvalid
 from reporting import Monitor, Stuck
@@ -26,8 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 def step(loader: Loader, monitor: Monitor) -> None:
-    """Work for about a second at most. Raises TooManyInvalid or Stuck."""
+    """Work for about a second at most. Raises TooManyInvalid, Stuck or TopicReplaced."""
     loader.step()
+    if loader.state is State.IDLE:  # everything polled is stored: it could not be read again
+        topic.raise_if_replaced(loader.kafka)
     # While retrying, the loader itself logs why. It polls nothing on purpose and is not healthy.
     if loader.state is not State.RETRYING:
         monitor.look(loader.totals)
@@ -42,7 +45,7 @@ def run(settings: Settings, stop: Stop) -> int:
             step(loader, monitor)
         loader.finish()
         return 0
-    except (TooManyInvalid, Stuck) as error:
+    except (TooManyInvalid, Stuck, TopicReplaced) as error:
         logger.error("%s", error)
         return 1
     finally:
@@ -61,7 +64,7 @@ def main() -> int:
     logger.info("starting with %s", settings)
     stop = Stop()
     stop.on_signals()
-    return run(settings, stop)
+    return guarded(lambda: run(settings, stop), stop)
 
 
 if __name__ == "__main__":

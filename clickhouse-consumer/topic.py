@@ -6,9 +6,9 @@ from kafka import KafkaConsumer
 from kafka.cluster import ClusterMetadata
 from kafka.consumer import group
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.coordinator.consumer import ConsumerCoordinator
 from kafka.errors import KafkaError, RetriableError
 
+from coordinator import Coordinator
 from settings import Settings
 
 TIMEOUT_MS = 3000
@@ -17,24 +17,6 @@ LAG_TIMEOUT_MS = 1000
 
 class NotCommitted(Exception):
     """Kafka did not accept the offsets; their records may be read again."""
-
-
-class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
-    """The group membership of kafka-python 3.0.12, with one bug fix.
-
-    Java's consumer had the same bug: https://issues.apache.org/jira/browse/KAFKA-9815
-    """
-
-    def need_rejoin(self) -> bool:
-        """Whether to join the group again, until that is done and not only until it has begun.
-
-        Without the fix, a consumer that rejoins because its topic has just appeared forgets to if
-        poll() returns meanwhile. It then waits without partitions forever.
-        """
-        is_needed: bool = super().need_rejoin()
-        if is_needed:
-            self.request_rejoin()
-        return is_needed
 
 
 def connect_kafka(settings: Settings) -> KafkaConsumer:
@@ -49,6 +31,7 @@ def connect_kafka(settings: Settings) -> KafkaConsumer:
         group_id=settings.consumer_group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level="read_committed",  # without the records of aborted transactions
         api_version=(3, 9),  # an upper limit; without it the constructor waits for a broker
         # The partitions of a killed consumer are nobody's, not even its successor's, for this long.
         session_timeout_ms=6000,
@@ -78,6 +61,11 @@ def commit(kafka: KafkaConsumer) -> None:
         raise NotCommitted(str(reason)) from reason
 
 
+def raise_if_replaced(kafka: KafkaConsumer) -> None:
+    """Raises TopicReplaced if the topic was deleted and created again since the start."""
+    kafka._coordinator.raise_if_replaced()
+
+
 def pause(kafka: KafkaConsumer) -> None:
     """Let polls return nothing from the partitions that are assigned now."""
     kafka.pause(*kafka.assignment())
@@ -88,7 +76,10 @@ def resume(kafka: KafkaConsumer) -> None:
 
 
 def lag(kafka: KafkaConsumer) -> int | None:
-    """Count the records not polled yet; None if no partition is assigned or Kafka is away."""
+    """Count the records not polled yet; None if no partition is assigned or Kafka is away.
+
+    Records of an open transaction do not count yet: for `read_committed`, a partition ends there.
+    """
     partitions = kafka.assignment()
     try:
         ends = kafka.end_offsets(partitions, timeout_ms=LAG_TIMEOUT_MS)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from threading import Thread
 
-from lifecycle import Stop, set_up_logging
+from lifecycle import Stop, guarded, set_up_logging
 from settings import Settings
 
 logger = logging.getLogger("producer")
@@ -62,7 +62,7 @@ def run_process(part: Settings, stop: Stop, run: Run, number: int, processes: in
     set_up_logging(f"{number}/{processes}: ")
     Thread(target=stop_with_parent, args=(stop,), daemon=True).start()
     logger.info("starting with %s", part)
-    sys.exit(run(part, stop, number))
+    sys.exit(guarded(lambda: run(part, stop, number), stop))
 
 
 def stop_with_parent(stop: Stop) -> None:

@@ -17,7 +17,7 @@ import sys
 import time
 from threading import Thread, Timer
 
-from lifecycle import Stop, set_up_logging
+from lifecycle import Stop, guarded, set_up_logging
 from processes import run_processes, stay_on_one_core
 from sending import Delivery, finish, new_producer, produce, report, wait_for_topic
 from settings import Settings, SettingsError, load
@@ -77,8 +77,8 @@ def main() -> int:
     stop = Stop()
     stop.on_signals()
     if settings.processes > 1:
-        return run_processes(settings, stop, run)
-    return run(settings, stop)
+        return guarded(lambda: run_processes(settings, stop, run), stop)
+    return guarded(lambda: run(settings, stop), stop)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def in_existing_folder(path: Path | None) -> Path | None:
     return path
 
 
-# What a type allows is its pattern or range, and in words, for the error line, its title.
+# Each type has a pattern or range, and a title that describes it in the error message.
 Servers = Annotated[
     str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
 ]

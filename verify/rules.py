@@ -18,6 +18,7 @@ MAX_ID_LENGTH = 200
 CENT = Decimal("0.01")
 MAX_AMOUNT = Decimal("9999999999999.99")
 MAX_DEPTH, MAX_DIGITS, MAX_KEY_LENGTH = 1000, 1000, 50_000  # Jackson's limits
+SCIENTIFIC = re.compile(r"-?[0-9]\.[0-9]+E-?[0-9]+", re.ASCII)  # a large or small double in Java
 NUMBER = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
 TIMESTAMP = re.compile(
     r"([1-9]\d{3})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"
@@ -91,19 +92,10 @@ def read_int(token: str) -> str:
     return "0" if token == "-0" else token
 
 
-def read_float(token: str) -> str:
-    """The text of the number as a double in Java, because that is what Spark makes of it."""
+def read_float(token: str) -> float:
     if sum(character.isdigit() for character in token) > MAX_DIGITS:
         raise Rejected("malformed")
-    number = float(token)
-    if abs(number) == float("inf"):
-        return '"Infinity"'
-    if number == 0 or 1e-3 <= abs(number) < 1e7:
-        return format(Decimal(repr(number)), "f")
-    sign, digits, _ = Decimal(repr(number)).as_tuple()
-    text = "".join(map(str, digits)).rstrip("0")
-    exponent = Decimal(repr(number)).adjusted()
-    return f"{'-' * sign}{text[0]}.{text[1:] or '0'}E{exponent}"
+    return float(token)
 
 
 def read_constant(token: str) -> str:
@@ -130,15 +122,19 @@ def as_text(value: object) -> str | None:
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, float):  # as in Java, unless Java uses scientific notation
+        return repr(value)
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()  # half a surrogate pair becomes "?"
     return "{" if isinstance(value, dict) else "["
 
 
 def read_id(value: object) -> str:
-    """Any scalar as text. Raises Rejected."""
+    """Any scalar as text, unless that text depends on the version of Java. Raises Rejected."""
+    if isinstance(value, float) and value != 0 and not 1e-3 <= abs(value) < 1e7:
+        raise Rejected("identity")
     text = as_text(value)
-    if not text or text[0] in '{["' or len(text) > MAX_ID_LENGTH:
+    if not text or text[0] in '{["' or SCIENTIFIC.fullmatch(text) or len(text) > MAX_ID_LENGTH:
         raise Rejected("identity")
     return text
 

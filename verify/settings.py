@@ -29,7 +29,7 @@ def to_timedelta(value: object) -> object:
     return timedelta(**{f"{unit}s": int(count)})
 
 
-# What a type allows is its pattern or range, and in words, for the error line, its title.
+# Each type has a pattern or range, and a title that describes it in the error message.
 Servers = Annotated[
     str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
 ]

@@ -5,26 +5,25 @@ record to the last and applies the rules of docs/validity.md in plain Python. It
 the pipeline, so a mistake in one cannot hide in the other.
 
 Prints `verified` and exits 0 when every window is equal. Prints the differences and exits 1 when
-the deadline has passed and some window is not. Exits 2 when a setting is wrong.
+the deadline has passed and some window is not, or when it cannot go on. Exits 2 when a setting is
+wrong.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
 
+from raw_topic import RawTopic
 from rules import AHEAD_LIMIT
 from settings import Settings, SettingsError, load
 from windows import COLUMNS, Difference, Expected, Row, compare
 
-EPOCH = datetime.fromtimestamp(0, UTC)
 STILL_FILLING_SEC = 5  # the table may be behind on a window that has just got a record
 PATIENCE_SEC = 10  # for such windows; while a producer runs, there is always one
 POLL_INTERVAL_SEC = 0.5
@@ -34,55 +33,8 @@ class TableUnavailable(Exception):
     """ClickHouse does not answer; the text is one line."""
 
 
-class RawTopic:
-    """The records of a topic, each once, in offset order per partition.
-
-    All records that arrived at `complete_since` or later are there; Kafka may have deleted older
-    ones. Raises SystemExit if there is no Kafka or no such topic.
-    """
-
-    def __init__(self, bootstrap_servers: str, topic: str) -> None:
-        try:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=bootstrap_servers,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                max_poll_records=10_000,
-                reconnect_backoff_max_ms=1000,
-            )
-        except KafkaError:
-            raise SystemExit(f"no Kafka answers at {bootstrap_servers}") from None
-        partitions = self._consumer.partitions_for_topic(topic)
-        if not partitions:
-            raise SystemExit(f"no topic {topic} at {bootstrap_servers}")
-        self._partitions = [TopicPartition(topic, number) for number in partitions]
-        self._consumer.assign(self._partitions)
-        self._consumer.seek_to_beginning()
-        self._begins = self._consumer.beginning_offsets(self._partitions)
-        self.complete_since = datetime.min.replace(tzinfo=UTC)
-        ends = self._consumer.end_offsets(self._partitions)
-        if any(begin == ends[p] > 0 for p, begin in self._begins.items()):
-            self.complete_since = datetime.now(UTC)  # all records of a partition are gone
-
-    def read_new(self) -> Iterable[tuple[bytes | None, datetime]]:
-        """Value and Kafka timestamp of every record between the last call and now."""
-        ends = self._consumer.end_offsets(self._partitions)
-        while any(self._consumer.position(p) < end for p, end in ends.items()):
-            for records in self._consumer.poll(timeout_ms=1000).values():
-                for record in records:
-                    arrival = EPOCH + timedelta(milliseconds=record.timestamp)
-                    partition = TopicPartition(record.topic, record.partition)
-                    if record.offset == self._begins[partition] > 0:
-                        self.complete_since = max(self.complete_since, arrival)
-                    yield record.value, arrival
-
-    def size(self) -> int:
-        """The number of records in the topic."""
-        ends = self._consumer.end_offsets(self._partitions)
-        return sum(ends[p] - begin for p, begin in self._begins.items())
-
-    def close(self) -> None:
-        self._consumer.close()
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def fetch_rows(client: Client, table: str) -> list[Row]:
@@ -116,8 +68,7 @@ def take_snapshot(raw: RawTopic, client: Client, table: str, expected: Expected)
     try:
         rows = fetch_rows(client, table)
     except (OSError, EOFError, ClickHouseError) as error:
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise TableUnavailable(first_line) from None
+        raise TableUnavailable(first_line(error)) from None
     # The rows may count records that have arrived since the topic was read.
     add_new(raw, expected)
     return compared(expected, rows, raw.complete_since, datetime.now(UTC))
@@ -213,6 +164,14 @@ def connect_clickhouse(settings: Settings) -> Client:
     )
 
 
+def run(settings: Settings, timeout_sec: float) -> bool:
+    raw = RawTopic(settings.kafka_bootstrap_servers, settings.raw_topic)
+    expected = Expected(settings.watermark, settings.deduplicate_orders)
+    return verify(
+        raw, connect_clickhouse(settings), settings.clickhouse_table, expected, timeout_sec
+    )
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -224,10 +183,13 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    raw = RawTopic(settings.kafka_bootstrap_servers, settings.raw_topic)
-    expected = Expected(settings.watermark, settings.deduplicate_orders)
-    client = connect_clickhouse(settings)
-    return 0 if verify(raw, client, settings.clickhouse_table, expected, timeout_sec) else 1
+    try:
+        return 0 if run(settings, timeout_sec) else 1
+    except Exception as error:
+        name, line = type(error).__name__, first_line(error)
+        what = line if line.startswith(name) else f"{name}: {line}"
+        print(f"unexpected error: {what}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

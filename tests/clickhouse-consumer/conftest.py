@@ -27,11 +27,14 @@ def real_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         yield running
 
 
+@pytest.fixture
+def real_pair(real_servers: Servers) -> Iterator[RealPair]:
+    """Kafka and ClickHouse for tests of what the fakes do not have."""
+    with RealPair(real_servers) as pair:
+        yield pair
+
+
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.services)])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     """Kafka and ClickHouse: the fakes of this suite and, with the mark, the real ones."""
-    if request.param == "fake":
-        yield FakePair()
-        return
-    with RealPair(request.getfixturevalue("real_servers")) as real_pair:
-        yield real_pair
+    yield FakePair() if request.param == "fake" else request.getfixturevalue("real_pair")

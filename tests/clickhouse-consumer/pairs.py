@@ -162,8 +162,8 @@ class FakePair:
 
 
 class RealPair:
-    def __init__(self, servers: Servers) -> None:
-        self.servers = servers
+    def __init__(self, servers: Servers, **topic_configs: str) -> None:
+        self.servers, self.topic_configs = servers, topic_configs
         self.first_minute = next(first_minutes)
         self.name = f"test-{uuid.uuid4()}"
         self.partitions = [TopicPartition(self.name, number) for number in range(PARTITIONS)]
@@ -173,14 +173,17 @@ class RealPair:
         servers = self.servers.kafka
         self.admin = self.closing.enter_context(KafkaAdminClient(bootstrap_servers=servers))
         self.producer = self.closing.enter_context(KafkaProducer(bootstrap_servers=servers))
-        self.admin.create_topics(
-            {self.name: {"num_partitions": PARTITIONS, "replication_factor": 1}}
-        )
+        self.create_topic()
         self.reader = self.new_client()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.close()
+
+    def create_topic(self) -> None:
+        configs = self.topic_configs
+        topic = {"num_partitions": PARTITIONS, "replication_factor": 1, "configs": configs}
+        self.admin.create_topics({self.name: topic})
 
     def settings(self, **changes: Any) -> Settings:
         return Settings(

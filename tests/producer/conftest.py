@@ -3,6 +3,7 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
+from functools import lru_cache
 from signal import SIGINT, SIGTERM
 
 import pytest
@@ -47,6 +48,15 @@ def process_as_before() -> Iterator[None]:
 def quiet_kafka_python() -> None:
     """As set_up_logging() has it."""
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+make_shop_once = lru_cache(producer.make_shop)
+
+
+@pytest.fixture(autouse=True)
+def one_shop_per_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a tenth of a second to make one."""
+    monkeypatch.setattr(producer, "make_shop", make_shop_once)
 
 
 @pytest.fixture

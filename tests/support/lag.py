@@ -16,7 +16,10 @@ AGG_PARTITIONS = [TopicPartition("transactions_agg", number) for number in range
 def consumer_lag(pipeline: Pipeline) -> int:
     """Records of transactions_agg whose offsets the consumer group has not committed."""
     with KafkaConsumer(
-        bootstrap_servers=pipeline.bootstrap_servers, group_id=GROUP, enable_auto_commit=False
+        bootstrap_servers=pipeline.bootstrap_servers,
+        group_id=GROUP,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
     ) as consumer:
         ends = consumer.end_offsets(AGG_PARTITIONS)
         return sum(ends[p] - (consumer.committed(p) or 0) for p in AGG_PARTITIONS)

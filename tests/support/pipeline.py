@@ -125,8 +125,10 @@ class Pipeline:
             )
 
     def topic_size(self, topic: str = "transactions_raw") -> int:
-        """The number of records that a topic ever got."""
-        with KafkaConsumer(bootstrap_servers=self.bootstrap_servers) as consumer:
+        """The number of records that a topic ever got, with the markers that end transactions."""
+        with KafkaConsumer(
+            bootstrap_servers=self.bootstrap_servers, isolation_level="read_committed"
+        ) as consumer:
             partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
             return sum(consumer.end_offsets(partitions).values())
 
@@ -134,7 +136,10 @@ class Pipeline:
         """The first messages of a topic, parsed."""
         values: list[bytes] = []
         with KafkaConsumer(
-            topic, bootstrap_servers=self.bootstrap_servers, auto_offset_reset="earliest"
+            topic,
+            bootstrap_servers=self.bootstrap_servers,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
         ) as consumer:
 
             def poll() -> list[bytes]:

@@ -10,6 +10,7 @@ from orders import NOON
 from windows import Row
 
 EVER = datetime.min.replace(tzinfo=UTC)
+MARKER = b"the end of a transaction"
 
 
 class FakeRaw:
@@ -42,12 +43,16 @@ class FakeTable:
         return answer
 
 
-class FakeKafkaConsumer:
-    """Reads one topic. A partition is the offset of its first record, and the records."""
+class FakeKafka:
+    """A KafkaConsumer and KafkaAdminClient. A partition is its first offset, and what is there."""
 
     def __init__(self, *partitions: tuple[int, list[bytes]]) -> None:
         self.partitions = list(partitions)
         self.positions: dict[TopicPartition, int] = {}
+        self.topic_id = "1"
+
+    def describe_topics(self, _topics: list[str]) -> list[dict[str, str]]:
+        return [{"topic_id": self.topic_id}]
 
     def partitions_for_topic(self, _topic: str) -> set[int]:
         return set(range(len(self.partitions)))
@@ -75,10 +80,7 @@ class FakeKafkaConsumer:
             begin, values = self.partitions[p.partition]
             for value in values[position - begin :][:1]:
                 timestamp = int((NOON + timedelta(seconds=position)).timestamp() * 1000)
-                polled[p] = [
-                    SimpleNamespace(
-                        **p._asdict(), offset=position, timestamp=timestamp, value=value
-                    )
-                ]
                 self.positions[p] += 1
+                if value is not MARKER:
+                    polled[p] = [SimpleNamespace(timestamp=timestamp, value=value)]
         return polled

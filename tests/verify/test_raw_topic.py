@@ -5,29 +5,30 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kafka.errors import KafkaTimeoutError
 
-import verify
-from fakes import EVER, FakeKafkaConsumer
+import raw_topic
+from fakes import EVER, MARKER, FakeKafka
 from orders import NOON
-from verify import RawTopic
+from raw_topic import RawTopic
 
 
 def topic_with(
     monkeypatch: pytest.MonkeyPatch, *partitions: tuple[int, list[bytes]]
-) -> tuple[RawTopic, FakeKafkaConsumer]:
-    consumer = FakeKafkaConsumer(*partitions)
-    monkeypatch.setattr(verify, "KafkaConsumer", lambda **_: consumer)
-    return RawTopic("localhost:9092", "raw"), consumer
+) -> tuple[RawTopic, FakeKafka]:
+    kafka = FakeKafka(*partitions)
+    monkeypatch.setattr(raw_topic, "KafkaConsumer", lambda **_: kafka)
+    monkeypatch.setattr(raw_topic, "KafkaAdminClient", lambda **_: kafka)
+    return RawTopic("localhost:9092", "raw"), kafka
 
 
 def test_every_record_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw, consumer = topic_with(monkeypatch, (0, [b"a", b"b"]), (0, []), (0, [b"c"]))
+    raw, kafka = topic_with(monkeypatch, (0, [b"a", b"b"]), (0, []), (0, [b"c"]))
     assert sorted(raw.read_new()) == [
         (b"a", NOON),
         (b"b", NOON + timedelta(seconds=1)),
         (b"c", NOON),
     ]
     assert list(raw.read_new()) == []
-    consumer.partitions[1][1].append(b"d")
+    kafka.partitions[1][1].append(b"d")
     assert list(raw.read_new()) == [(b"d", NOON)]
     assert raw.size() == 4
     assert raw.complete_since == EVER
@@ -42,12 +43,25 @@ def test_after_records_were_deleted_the_topic_is_complete_since_the_first_that_i
     assert raw.size() == 4
 
 
+def test_after_a_marker_the_topic_is_complete_since_the_first_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw, _ = topic_with(monkeypatch, (7, [MARKER, b"b"]))
+    list(raw.read_new())
+    assert raw.complete_since == NOON + timedelta(seconds=8)
+
+
 def test_a_partition_without_its_records_makes_the_topic_complete_only_from_now_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = datetime.now(UTC)
-    raw, _ = topic_with(monkeypatch, (7, []), (0, [b"c"]))
-    assert before <= raw.complete_since <= datetime.now(UTC)
+    raw, kafka = topic_with(monkeypatch, (7, []), (9, [MARKER]), (0, [b"c"]))
+    assert list(raw.read_new()) == [(b"c", NOON)]
+    complete_since = raw.complete_since
+    assert before <= complete_since <= datetime.now(UTC)
+    kafka.partitions[0][1].append(b"d")
+    assert list(raw.read_new()) == [(b"d", NOON + timedelta(seconds=7))]
+    assert raw.complete_since == complete_since
 
 
 def test_no_kafka_and_no_topic_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +71,16 @@ def test_no_kafka_and_no_topic_are_one_line_each(monkeypatch: pytest.MonkeyPatch
     def no_kafka(**_: object) -> None:
         raise KafkaTimeoutError
 
-    monkeypatch.setattr(verify, "KafkaConsumer", no_kafka)
+    monkeypatch.setattr(raw_topic, "KafkaConsumer", no_kafka)
     with pytest.raises(SystemExit, match="^no Kafka answers at localhost:9092$"):
         RawTopic("localhost:9092", "raw")
+
+
+def test_a_topic_that_is_deleted_while_it_is_read_ends_it_with_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw, kafka = topic_with(monkeypatch, (0, [b"a"]))
+    list(raw.read_new())
+    kafka.topic_id = "2"
+    with pytest.raises(SystemExit, match="^topic raw was deleted while it was read: run this"):
+        list(raw.read_new())

@@ -73,13 +73,22 @@ def test_amounts_are_rounded_half_up_to_the_cent(token: str, amount: str) -> Non
         ("-0", "0"),
         ("true", "true"),
         ("1.50", "1.5"),
-        ("0.0001", "1.0E-4"),
-        ("12345678.5", "1.23456785E7"),
+        ("0.001", "0.001"),
+        ("-9999999.5", "-9999999.5"),
+        ('"2.0e23"', "2.0e23"),
         ('"\\ud800"', "?"),
     ],
 )
 def test_an_id_that_is_no_text_counts_by_its_text_in_java(token: str, text: str) -> None:
     assert judge(with_raw("product_id", token), ARRIVAL, WATERMARK).product_id == text
+
+
+@pytest.mark.parametrize(
+    "token", ["2e23", "1e7", "12345678.5", "0.0009", "-5e-324", "1e400", '"2.0E23"', '"-1.5E-7"']
+)
+def test_a_number_whose_text_depends_on_the_version_of_java_is_no_id(token: str) -> None:
+    for name in ("order_id", "product_id"):
+        assert verdict(with_raw(name, token)) == "identity"
 
 
 def test_the_first_broken_rule_is_the_reason() -> None:

@@ -1,0 +1,83 @@
+"""Read every committed record of the raw topic, as often as there are new ones."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class RawTopic:
+    """The records of a topic, each once, in offset order per partition.
+
+    All records that arrived at `complete_since` or later are there; Kafka may have deleted older
+    ones. Records of aborted transactions do not exist, those of an open one do not exist yet.
+    Raises SystemExit if there is no Kafka or no such topic, or if the topic is deleted meanwhile.
+    """
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=bootstrap_servers,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                isolation_level="read_committed",
+                max_poll_records=10_000,
+                reconnect_backoff_max_ms=1000,
+            )
+            self._admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        except KafkaError:
+            raise SystemExit(f"no Kafka answers at {bootstrap_servers}") from None
+        partitions = self._consumer.partitions_for_topic(topic)
+        if not partitions:
+            raise SystemExit(f"no topic {topic} at {bootstrap_servers}")
+        self._topic = topic
+        self._topic_id = self._current_id()
+        self._partitions = [TopicPartition(topic, number) for number in partitions]
+        self._consumer.assign(self._partitions)
+        self._consumer.seek_to_beginning()
+        self._begins = self._consumer.beginning_offsets(self._partitions)
+        # Partitions whose oldest records Kafka has deleted, until the first one that is left.
+        self._cut = {partition for partition, begin in self._begins.items() if begin > 0}
+        self.complete_since = datetime.min.replace(tzinfo=UTC)
+
+    def read_new(self) -> Iterable[tuple[bytes | None, datetime]]:
+        """Value and Kafka timestamp of every record between the last call and now."""
+        self._exit_if_deleted()
+        now = datetime.now(UTC)
+        ends = self._consumer.end_offsets(self._partitions)
+        while any(self._consumer.position(p) < end for p, end in ends.items()):
+            polled = self._consumer.poll(timeout_ms=1000)
+            self._exit_if_deleted()
+            for partition, records in polled.items():
+                for record in records:
+                    arrival = EPOCH + timedelta(milliseconds=record.timestamp)
+                    self._note_first(partition, arrival)
+                    yield record.value, arrival
+        for partition in list(self._cut):
+            self._note_first(partition, now)  # it has no record
+
+    def _note_first(self, partition: TopicPartition, arrival: datetime) -> None:
+        if partition in self._cut:
+            self._cut.remove(partition)
+            self.complete_since = max(self.complete_since, arrival)
+
+    def _current_id(self) -> object:
+        """The id of the topic with the name now; None if there is none."""
+        (description,) = self._admin.describe_topics([self._topic])
+        return description["topic_id"]
+
+    def _exit_if_deleted(self) -> None:
+        if self._current_id() != self._topic_id:
+            raise SystemExit(f"topic {self._topic} was deleted while it was read: run this again")
+
+    def size(self) -> int:
+        """The number of records in the topic; the marker that ends a transaction counts, too."""
+        ends = self._consumer.end_offsets(self._partitions)
+        return sum(ends[p] - begin for p, begin in self._begins.items())
+
+    def close(self) -> None:
+        self._consumer.close()
+        self._admin.close()
