@@ -16,11 +16,11 @@ SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 10000
 # What each test suite may import is in its pytest.ini: one process per suite.
-UNIT_SUITES = producer spark-job clickhouse-consumer clickhouse-init verify contract local-stack docs
+UNIT_SUITES = producer spark-job clickhouse-consumer clickhouse-init verify contract local-stack docs benchmarks
 COG = -I docs -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
 	tests/README.md tests/chaos/README.md tests/benchmarks/README.md
 LINT = .local/lint/bin
-BENCH_PATH = local-stack:verify:tests/support:tests/browser:tests/benchmarks
+BENCH_PATH = local-stack:verify:tests/support:tests/benchmarks
 QUICK_PARTS = start,freshness,footprint,overload,producer,pace,job,consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 

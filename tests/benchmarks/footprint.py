@@ -16,7 +16,8 @@ from testbed import Testbed
 
 RATE = 1_000
 DAY_SEC = 86_400
-REPORT_SEC = 10  # between the consumer's reports
+REPORT_SEC, REPORTS = 10, 6  # between the consumer's reports; the number of those to look at
+REPORT_LINES = 100  # in which to look for them
 
 
 def footprint(bed: Testbed) -> list[Row]:
@@ -87,7 +88,6 @@ def used(folders: Iterable[Path]) -> Used:
 
 def inserts_per_second(bed: Testbed) -> float:
     """From the consumer's last reports; 0 if there is none yet."""
-    found = re.findall(r"rows in (\d+) inserts.*, lag ", bed.pipeline.log("clickhouse-consumer"))[
-        -6:
-    ]
+    log = bed.stack.log_tail("clickhouse-consumer", REPORT_LINES)
+    found = re.findall(r"rows in (\d+) inserts.*, lag ", log)[-REPORTS:]
     return sum(map(int, found)) / (REPORT_SEC * len(found)) if found else 0.0

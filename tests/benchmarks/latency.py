@@ -8,9 +8,10 @@ from itertools import pairwise
 from statistics import quantiles
 
 from freshness import Freshness
+from raw_topic import RawTopic
 from results import Row
 from testbed import Testbed
-from verify import RawTopic, fetch_rows
+from verify import fetch_rows
 from windows import Expected
 from windows import Row as Window
 

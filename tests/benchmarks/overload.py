@@ -1,6 +1,5 @@
 """Twice the load that the job can take, for minutes; then the lag must go, with no wrong window."""
 
-import json
 import os
 import subprocess
 import time
@@ -8,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kafka_topic import Topic
+from lag import checkpoint, newest_batch, source_ends
 from memory import PeakMemory
 from pipeline import PYTHON
+from polling import eventually_matches
 from results import Row
 from stack import PROJECT
 from testbed import Testbed
@@ -32,7 +33,10 @@ def overload(bed: Testbed) -> list[Row]:
             time.sleep(seconds)
         sent = raw.size() - before
         highest, begun = lag(bed, raw), time.monotonic()
-        eventually(lambda: lag(bed, raw) == 0, "no lag", READY_SEC + 3 * seconds, CHECK_SEC)
+        deadline_sec = READY_SEC + 3 * seconds
+        eventually_matches(
+            lambda: lag(bed, raw), lambda left: left == 0, "no lag", deadline_sec, CHECK_SEC
+        )
         drained_sec = time.monotonic() - begun
         print(bed.pipeline.verify(), flush=True)  # raises if a window is wrong
     return [
@@ -71,7 +75,6 @@ def slow_job(bed: Testbed, per_second: int) -> Iterator[None]:
 
 def lag(bed: Testbed, raw: Topic) -> int:
     """Records of the topic that no batch contains yet."""
-    offsets = bed.stack.directory / "checkpoint" / "offsets"
-    last = max(int(path.name) for path in offsets.iterdir() if path.name.isdecimal())
-    ends: dict[str, dict[str, int]] = json.loads((offsets / str(last)).read_text().splitlines()[-1])
-    return raw.size() - sum(ends[raw.name].values())
+    offsets = checkpoint(bed.pipeline) / "offsets"
+    (ends,) = source_ends(offsets / str(newest_batch(offsets))).values()
+    return raw.size() - sum(ends.values())
