@@ -20,6 +20,9 @@ STRICT_JSON = {
     "allowSingleQuotes": "false",
     "allowNonNumericNumbers": "false",
 }
+# Any scalar but "". The text of an object, an array or an infinite number begins with a bracket or
+# a quote. A number in scientific notation is no id: its digits depend on the version of Java.
+ID_PATTERN = r'^(?!-?[0-9]\.[0-9]+E-?[0-9]+\z)[^{\["]'
 # A product becomes part of a message to transactions_agg, which must stay below Kafka's size limit.
 MAX_ID_LENGTH = 200
 PAYMENT_TYPES = ("credit_card", "debit_card", "paypal", "bank_transfer", "cash_on_delivery")
@@ -72,9 +75,7 @@ def judge(transactions: DataFrame, watermark: str) -> DataFrame:
 
 
 def is_id(name: str) -> Column:
-    """Any scalar but "". The text of an object, an array or an infinite number begins so."""
-    is_scalar = F.col(name).rlike(r'^[^{\["]')
-    return null_is_false(is_scalar & (F.length(name) <= MAX_ID_LENGTH))
+    return null_is_false(F.col(name).rlike(ID_PATTERN) & (F.length(name) <= MAX_ID_LENGTH))
 
 
 def null_is_false(condition: Column) -> Column:

@@ -16,10 +16,11 @@ from lag import consumer_lag
 from looper import Looper
 from pipeline import Pipeline
 from polling import eventually_matches
+from raw_topic import RawTopic
 from reader import Reader
 from stack import Stack
 from traffic import Noise, Producer
-from verify import RawTopic, fetch_rows
+from verify import fetch_rows
 from windows import Difference, Expected, Row, compare
 
 WATERMARK = timedelta(minutes=10)

@@ -11,9 +11,9 @@ from hypothesis import Phase, given, settings
 from lag import wait_for_consumer
 from pipeline import Pipeline
 from polling import eventually_equal
+from raw_topic import RawTopic
 from records import CORPUS, RECORDS, moved_to, transaction
 from rules import REASONS
-from verify import RawTopic
 from windows import Expected
 
 pytestmark = pytest.mark.services

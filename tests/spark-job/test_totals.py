@@ -5,7 +5,6 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 from jsonschema import Draft202012Validator
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -40,19 +39,14 @@ def test_a_message_has_exactly_the_fields_of_the_contract(spark: SparkSession) -
     }
 
 
-@pytest.mark.parametrize(
-    "orders",
-    [
-        [("P0042", "0.00", 0)],
-        [("P0042", "9999999999999.99", 0)] * 3,
-        [('caf\u00e9-\u2615 "quoted" \n', "0.01", 43_199), ("x" * 200, "0.02", 43_200)],
-    ],
-    ids=["smallest", "largest", "text and midnight"],
-)
-def test_messages_match_the_schema_with_their_fields_in_its_order(
-    orders: list[tuple[str, str, int]], spark: SparkSession
-) -> None:
-    for key, message in messages(valid(spark, *orders)).items():
+def test_messages_match_the_schema_with_their_fields_in_its_order(spark: SparkSession) -> None:
+    smallest = [("P0042", "0.00", 0)]
+    largest = [("P0042", "9999999999999.99", 60)] * 3
+    text = [('caf\u00e9-\u2615 "quoted" \n', "0.01", 43_199)]
+    midnight = [("x" * 200, "0.02", 43_200)]
+    found = messages(valid(spark, *smallest, *largest, *text, *midnight))
+    assert len(found) == 4
+    for key, message in found.items():
         Draft202012Validator(SCHEMA).validate(message)
         assert list(message) == list(SCHEMA["properties"])
         assert key == message["window_start"]
@@ -67,21 +61,23 @@ def test_windows_begin_at_the_full_minute_and_exclude_their_end(spark: SparkSess
     }
 
 
-@pytest.mark.parametrize(
-    ("amounts", "average"),
-    [
+def test_averages_are_rounded_half_up(spark: SparkSession) -> None:
+    averages = [
         (["0.01", "0.02"], "0.02"),  # 0.015: half to even, and binary floats, may round it down
         (["0.02", "0.03"], "0.03"),
         (["1.00", "1.00", "1.01"], "1.00"),
         (["0.00"], "0.00"),
         (["9999999999999.99", "9999999999999.98"], "9999999999999.99"),
-    ],
-)
-def test_the_average_is_rounded_half_up(
-    spark: SparkSession, amounts: list[str], average: str
-) -> None:
-    (message,) = messages(valid(spark, *[("P", amount, 0) for amount in amounts])).values()
-    assert message["average_order_value"] == Decimal(average)
+    ]
+    orders = [
+        ("P", amount, 60 * minute)
+        for minute, (amounts, _) in enumerate(averages)
+        for amount in amounts
+    ]
+    found = [message for _, message in sorted(messages(valid(spark, *orders)).items())]
+    assert [message["average_order_value"] for message in found] == [
+        Decimal(average) for _, average in averages
+    ]
 
 
 def test_the_largest_amounts_add_up_exactly(spark: SparkSession) -> None:
