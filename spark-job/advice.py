@@ -3,11 +3,18 @@
 import re
 
 from py4j.protocol import Py4JError, Py4JJavaError
-from pyspark.errors import StreamingQueryException
+from pyspark.errors import PySparkException, StreamingQueryException
 
+from health import NoExecutor
+from known_topics import TopicReplaced
 from settings import Settings
 
+FAILURES = (PySparkException, Py4JError, ConnectionError, NoExecutor, TopicReplaced)
 JVM_EXITED = "the Spark driver's JVM has exited; restart the job"
+NO_EXECUTOR = (
+    "this job has no Spark executor. Is the Spark master running, and a worker that has enough"
+    " free memory and a writable folder? Their logs say more (docs/troubleshooting.md)"
+)
 
 
 def is_failure_of_kafka(error: Exception) -> bool:
@@ -15,8 +22,11 @@ def is_failure_of_kafka(error: Exception) -> bool:
     return isinstance(error, StreamingQueryException) and "org.apache.kafka.common." in str(error)
 
 
-def advice(error: Exception, settings: Settings) -> str:
-    """One line on why the query has ended, and what to do where a person has to act."""
+def advice(error: Exception, settings: Settings, failure: str = "the query failed") -> str:
+    """One line on why the job ends, and what to do where a person has to act.
+
+    `error` is one of FAILURES; `failure` says what it has ended, where the error alone has to do.
+    """
     if isinstance(error, Py4JError | ConnectionError) and not isinstance(error, Py4JJavaError):
         return JVM_EXITED
     text, checkpoint = str(error), settings.checkpoint_location
@@ -24,6 +34,13 @@ def advice(error: Exception, settings: Settings) -> str:
         f"delete {checkpoint}, or set CHECKPOINT_LOCATION to a new folder; the job then starts over"
         " from the earliest offset"
     )
+    if isinstance(error, TopicReplaced):
+        return (
+            f"topic {settings.raw_topic} was deleted and created again; its totals so far stay in"
+            f" the table. To count the new topic, {start_over} (docs/troubleshooting.md)"
+        )
+    if isinstance(error, NoExecutor) or "stopped SparkContext" in text:
+        return f"{failure}: {NO_EXECUTOR}"
     if "data may have been lost because they are not available in Kafka" in text:
         return (
             f"Kafka has deleted records of {settings.raw_topic} that this job had not read;"
@@ -40,7 +57,7 @@ def advice(error: Exception, settings: Settings) -> str:
             f"the state in the checkpoint {checkpoint} cannot be read; if it is damaged,"
             f" {start_over}"
         )
-    return f"the query failed: {first_line(error)}"
+    return f"{failure}: {first_line(error)}"
 
 
 def first_line(error: Exception) -> str:

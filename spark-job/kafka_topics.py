@@ -3,7 +3,7 @@
 import logging
 import time
 
-from kafka import KafkaConsumer
+from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from lifecycle import Stop
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 LOG_INTERVAL_SEC = 5
 RETRY_INTERVAL_SEC = 0.5
-CONNECT_TIMEOUT_MS = 1000
+TIMEOUT_MS = 1000
 
 
 def wait_for_topics(settings: Settings, stop: Stop) -> None:
@@ -30,12 +30,21 @@ def wait_for_topics(settings: Settings, stop: Stop) -> None:
 
 def missing_topics(settings: Settings) -> set[str]:
     """Those of the job's two topics that Kafka does not have; both if it does not answer."""
-    wanted = {settings.raw_topic, settings.agg_topic}
+    return {settings.raw_topic, settings.agg_topic} - topic_ids(settings).keys()
+
+
+def topic_ids(settings: Settings) -> dict[str, str]:
+    """Name -> id of those of the job's two topics that Kafka has; empty if it does not answer.
+
+    The id is empty if Kafka is too old to have ids.
+    """
     try:
-        with KafkaConsumer(
+        with KafkaAdminClient(
             bootstrap_servers=settings.kafka_bootstrap_servers,
-            bootstrap_timeout_ms=CONNECT_TIMEOUT_MS,
-        ) as consumer:
-            return wanted - set(consumer.topics())
+            bootstrap_timeout_ms=TIMEOUT_MS,
+            request_timeout_ms=TIMEOUT_MS,
+        ) as admin:
+            topics = admin.describe_topics([settings.raw_topic, settings.agg_topic])
     except KafkaError:
-        return wanted
+        return {}
+    return {each["name"]: each["topic_id"] or "" for each in topics if each["error_code"] == 0}

@@ -14,15 +14,16 @@ import sys
 import time
 from pathlib import Path
 
-from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from advice import advice, first_line, is_failure_of_kafka
+from advice import FAILURES, advice, is_failure_of_kafka
+from health import Health, NoExecutor, has_ended
 from kafka_topics import wait_for_topics
-from lifecycle import Stop, set_up_logging
+from known_topics import KnownTopics
+from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
 from progress import OBSERVATION, Reporter, verdict_metrics
 from settings import Settings, SettingsError, load
 from totals import to_messages, window_totals
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 STATE_PARTITIONS = 2  # fixed by the checkpoint; each is a task and a few files per batch
 # For a backlog: 8 and 10 times the defaults of Kafka's consumer make the job a tenth faster.
 FETCH_BYTES, POLL_RECORDS = 8 * 2**20, 5_000
-LOG_INTERVAL_SEC = 10
+LOOK_INTERVAL_SEC = 10
 
 
 def session(settings: Settings) -> SparkSession:
@@ -46,6 +47,8 @@ def session(settings: Settings) -> SparkSession:
     return (
         SparkSession.builder.appName("purchase-totals")
         .master(settings.spark_master)
+        # CHECKPOINT_LOCATION without a scheme is a local folder, whatever HADOOP_CONF_DIR says.
+        .config("spark.hadoop.fs.defaultFS", "file:///")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.shuffle.partitions", STATE_PARTITIONS)
         .config(
@@ -68,6 +71,7 @@ def read_raw(spark: SparkSession, settings: Settings) -> DataFrame:
         .option("subscribe", settings.raw_topic)
         .option("startingOffsets", "earliest")  # of a new checkpoint; an old one has its own
         .option("failOnDataLoss", "true")
+        .option("kafka.isolation.level", "read_committed")  # no records of aborted transactions
         .option("maxOffsetsPerTrigger", settings.max_offsets_per_trigger)
         .option("kafka.max.partition.fetch.bytes", FETCH_BYTES)
         .option("kafka.max.poll.records", POLL_RECORDS)
@@ -101,18 +105,21 @@ def start_query(spark: SparkSession, settings: Settings) -> StreamingQuery:
     )
 
 
-def watch(query: StreamingQuery, settings: Settings, stop: Stop, reporter: Reporter) -> None:
-    """Log progress until a stop is requested. Raises StreamingQueryException if the query fails."""
-    next_line = time.monotonic() + LOG_INTERVAL_SEC
+def watch(
+    query: StreamingQuery, health: Health, topics: KnownTopics, stop: Stop, reporter: Reporter
+) -> None:
+    """Log progress until a stop is requested.
+
+    Raises StreamingQueryException if the query fails, NoExecutor, or TopicReplaced.
+    """
+    next_look = time.monotonic() + LOOK_INTERVAL_SEC
     try:
-        while not stop.requested:
-            if settings.health_file:
-                settings.health_file.touch()
-            if query.awaitTermination(1):
-                break
-            if time.monotonic() >= next_line:
-                next_line += LOG_INTERVAL_SEC
+        while not stop.requested and not query.awaitTermination(1):
+            health.check()
+            if time.monotonic() >= next_look:
+                next_look += LOOK_INTERVAL_SEC
                 reporter.log_new_batches(query)
+                topics.check()
         query.stop()
     finally:  # Whatever ends the query, its last batches are reported.
         reporter.log_new_batches(query)
@@ -123,11 +130,17 @@ def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: 
 
     Raises the error of any other failure.
     """
+    topics = KnownTopics(spark, settings)
     wait_for_topics(settings, stop)
     while not stop.requested:
         try:
-            watch(start_query(spark, settings), settings, stop, reporter)
+            topics.check()
+            query = start_query(spark, settings)
+            watch(query, Health(spark, settings), topics, stop, reporter)
         except PySparkException as error:
+            topics.check()  # to Spark, a new topic may be one that has lost records
+            if has_ended(spark):
+                raise NoExecutor from error
             if not is_failure_of_kafka(error):
                 raise
             logger.warning("continuing from the checkpoint: %s", advice(error, settings))
@@ -136,26 +149,27 @@ def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: 
 
 def run(settings: Settings, stop: Stop) -> int:
     """Keep the query running until a stop is requested; the exit code."""
-    try:
-        spark = session(settings)
-    except Exception as error:
-        master = settings.spark_master
-        logger.error("cannot start a Spark session on %s: %s", master, first_line(error))
-        return 1
-    stop.on_signals()  # again: with its session, Spark has installed a handler of its own
     reporter = Reporter(settings.raw_topic)
+    failure = f"cannot start a Spark session on {settings.spark_master}"
     try:
-        keep_running(spark, settings, stop, reporter)
-        spark.stop()
-    except (PySparkException, Py4JError, ConnectionError) as error:
-        logger.error(advice(error, settings))
-        return 1
+        with session(settings) as spark:
+            failure = "the query failed"
+            stop.on_signals()  # again: with its session, Spark has installed a handler of its own
+            keep_running(spark, settings, stop, reporter)
+    except FAILURES as error:
+        # A signal to the whole process group, such as Ctrl-C, also ends the JVM: no failure.
+        if not stop.requested:
+            logger.error("%s", advice(error, settings, failure))
+            stop.wait(RESTART_DELAY_SEC)
+            return 1
     logger.info("stopped: %s", reporter.totals())
     return 0
 
 
 def main() -> int:
     set_up_logging()
+    # py4j logs a traceback to the root logger when the JVM has exited.
+    logging.getLogger().addFilter(lambda record: False)
     try:
         settings = load()
     except SettingsError as error:
@@ -164,7 +178,7 @@ def main() -> int:
     logger.info("starting with %s", settings)
     stop = Stop()
     stop.on_signals()
-    return run(settings, stop)
+    return guarded(lambda: run(settings, stop), stop)
 
 
 if __name__ == "__main__":

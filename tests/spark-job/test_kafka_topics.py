@@ -4,7 +4,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError
 
 import kafka_topics
-from kafka_topics import missing_topics, wait_for_topics
+from kafka_topics import missing_topics, topic_ids, wait_for_topics
 from lifecycle import Stop
 from settings import Settings
 
@@ -26,24 +26,30 @@ class FakeClock(Stop):
         return self.requested
 
 
-class FakeConsumer:
-    """Kafka's consumer in a cluster that has the given topics, or does not answer."""
+class FakeAdmin:
+    """Kafka's administration of a cluster that has the given topics, or does not answer."""
 
     existing: set[str] | None = set()
+    has_ids = True
 
     def __init__(self, **options: object) -> None:
         assert options["bootstrap_servers"] == "kafka:29092"
         if self.existing is None:
             raise KafkaTimeoutError()
 
-    def __enter__(self) -> "FakeConsumer":
+    def __enter__(self) -> "FakeAdmin":
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def topics(self) -> set[str]:
+    def describe_topics(self, names: list[str]) -> list[dict[str, object]]:
         assert self.existing is not None
-        return self.existing
+        return [
+            {"name": name, "error_code": 0, "topic_id": f"id-{name}" if self.has_ids else None}
+            if name in self.existing
+            else {"name": name, "error_code": 3, "topic_id": None}
+            for name in names
+        ]
 
 
 @pytest.mark.parametrize(
@@ -58,9 +64,21 @@ class FakeConsumer:
 def test_a_topic_is_missing_until_kafka_says_that_it_exists(
     existing: set[str] | None, missing: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_topics, "KafkaConsumer", FakeConsumer)
-    monkeypatch.setattr(FakeConsumer, "existing", existing)
+    monkeypatch.setattr(kafka_topics, "KafkaAdminClient", FakeAdmin)
+    monkeypatch.setattr(FakeAdmin, "existing", existing)
     assert missing_topics(SETTINGS) == missing
+
+
+@pytest.mark.parametrize(
+    ("has_ids", "ids"), [(True, {"agg": "id-agg"}), (False, {"agg": ""})], ids=["new", "old"]
+)
+def test_each_topic_has_its_id_unless_kafka_is_too_old_for_ids(
+    has_ids: bool, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_topics, "KafkaAdminClient", FakeAdmin)
+    monkeypatch.setattr(FakeAdmin, "existing", {"agg", "other"})
+    monkeypatch.setattr(FakeAdmin, "has_ids", has_ids)
+    assert topic_ids(SETTINGS) == ids
 
 
 def test_a_line_every_five_seconds_names_what_is_missing(

@@ -15,7 +15,7 @@ import pytest
 
 from waiting import eventually
 
-pytestmark = pytest.mark.services  # two starts of Spark, too slow for make test-unit
+pytestmark = pytest.mark.services  # starts of Spark, too slow for make test-unit
 
 JOB = Path(__file__).parents[2] / "spark-job"
 
@@ -39,6 +39,7 @@ class Job:
                     "PYSPARK_SUBMIT_ARGS": "--conf spark.ui.enabled=false pyspark-shell",
                 },
                 stderr=log,
+                start_new_session=True,
             )
 
     def lines(self) -> list[str]:
@@ -79,6 +80,16 @@ def test_the_service_runs_from_its_own_folder_and_stops_cleanly(job: Job) -> Non
     first, *_, last = job.lines()
     assert first.startswith("INFO starting with kafka_bootstrap_servers='127.0.0.1:")
     assert last == "INFO stopped: records 0, valid 0, rejected 0, late 0, batches 0"
+
+
+@pytest.mark.parametrize("moment", ["Using incubator modules", "waiting for Kafka at 127.0.0.1:"])
+def test_a_signal_to_its_jvm_as_well_is_a_clean_stop(job: Job, moment: str) -> None:
+    """Such as `kill -- -PGID`, while Spark starts or while the job waits for Kafka."""
+    job.wait_until_logged(moment)
+    os.killpg(job.process.pid, signal.SIGTERM)
+    assert job.process.wait(timeout=60) == 0, job.lines()
+    assert job.lines()[-1] == "INFO stopped: records 0, valid 0, rejected 0, late 0, batches 0"
+    assert "Traceback" not in "".join(job.lines())
 
 
 def test_a_second_signal_ends_the_service_and_its_jvm_at_once(job: Job) -> None:

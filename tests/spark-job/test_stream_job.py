@@ -3,18 +3,24 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from py4j.protocol import Py4JError
-from pyspark.errors import StreamingQueryException
+from pyspark.errors import PySparkRuntimeError, StreamingQueryException
 
 import stream_job
+from advice import NO_EXECUTOR
+from known_topics import TopicReplaced
 from lifecycle import Stop
 from settings import Settings
 
+TOPIC_REPLACED = (
+    "topic transactions_raw was deleted and created again; its totals so far stay in the table. To"
+    " count the new topic, delete /tmp/checkpoints, or set CHECKPOINT_LOCATION to a new folder; the"
+    " job then starts over from the earliest offset (docs/troubleshooting.md)"
+)
 NOTHING_READ = "stopped: records 0, valid 0, rejected 0, late 0, batches 0"
 KAFKA_IS_DOWN = StreamingQueryException("[STREAM_FAILED] x\norg.apache.kafka.common.errors.Timeout")
 
@@ -27,6 +33,39 @@ def handlers() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+class FakeSpark:
+    """A session that may end by itself, and says whether it was stopped."""
+
+    has_ended = is_stopped = False
+
+    def __enter__(self) -> "FakeSpark":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_stopped = True
+
+
+class FakeTopics:
+    """Topics that are those of the checkpoint until they are replaced."""
+
+    checks = 0
+    replaced = False
+
+    def check(self) -> None:
+        self.checks += 1
+        if self.replaced:
+            raise TopicReplaced
+
+
+class FakeHealth:
+    """Counts the checks of a query that has executors."""
+
+    checks = 0
+
+    def check(self) -> None:
+        self.checks += 1
+
+
 class Harness:
     """The job with a fake Spark and Kafka; `on_start` is what happens when the query starts."""
 
@@ -34,17 +73,17 @@ class Harness:
         self.stop = Stop()
         self.on_start: Callable[[], Any] = lambda: FakeQuery(self.stop)
         self.waits_for_topics = 0
-        self.spark_stopped = False
-        spark = SimpleNamespace(stop=self.stop_spark)
-        monkeypatch.setattr(stream_job, "session", lambda *_: spark)
+        self.spark, self.topics = FakeSpark(), FakeTopics()
+        monkeypatch.setattr(stream_job, "session", lambda *_: self.spark)
+        monkeypatch.setattr(stream_job, "KnownTopics", lambda *_: self.topics)
+        monkeypatch.setattr(stream_job, "Health", lambda *_: FakeHealth())
+        monkeypatch.setattr(stream_job, "has_ended", lambda spark: spark.has_ended)
+        monkeypatch.setattr(stream_job, "RESTART_DELAY_SEC", 0)
         monkeypatch.setattr(stream_job, "wait_for_topics", self.wait_for_topics)
         monkeypatch.setattr(stream_job, "start_query", lambda *_: self.on_start())
 
     def wait_for_topics(self, _settings: Settings, _stop: Stop) -> None:
         self.waits_for_topics += 1
-
-    def stop_spark(self) -> None:
-        self.spark_stopped = True
 
     def run(self) -> int:
         return stream_job.run(Settings(), self.stop)
@@ -93,7 +132,7 @@ def test_a_clean_stop_stops_spark_and_ends_with_the_totals(
     harness: Harness, log: Callable[[], list[str]]
 ) -> None:
     assert harness.run() == 0
-    assert harness.spark_stopped
+    assert harness.spark.is_stopped
     assert log() == [NOTHING_READ]
 
 
@@ -103,9 +142,9 @@ def test_a_signal_stops_the_job_although_spark_installs_its_own_handler(
     def handler_of_spark(*_: object) -> None:
         raise AssertionError("still in place")
 
-    def session(_: Settings) -> SimpleNamespace:
+    def session(_: Settings) -> FakeSpark:
         signal.signal(signal.SIGINT, handler_of_spark)
-        return SimpleNamespace(stop=lambda: None)
+        return harness.spark
 
     monkeypatch.setattr(stream_job, "session", session)
     monkeypatch.setattr(
@@ -150,21 +189,93 @@ def test_the_end_of_the_drivers_jvm_ends_the_job_with_one_line(
     assert log() == ["the Spark driver's JVM has exited; restart the job"]
 
 
+@pytest.mark.parametrize("error", [Py4JError("empty answer"), ConnectionRefusedError()])
+def test_a_jvm_that_ends_because_of_the_stop_is_no_failure(
+    error: Exception, harness: Harness, log: Callable[[], list[str]]
+) -> None:
+    """A signal to the whole process group, such as Ctrl-C, ends the JVM as well."""
+
+    def start() -> None:
+        harness.stop.request()
+        raise error
+
+    harness.on_start = start
+    assert harness.run() == 0
+    assert log() == [NOTHING_READ]
+
+
+def test_a_topic_that_was_replaced_ends_the_job_before_the_query_starts(
+    harness: Harness, log: Callable[[], list[str]]
+) -> None:
+    harness.topics.replaced = True
+    harness.on_start = lambda: pytest.fail("the query has started")
+    assert harness.run() == 1
+    assert log() == [TOPIC_REPLACED]
+
+
+def test_a_query_that_fails_because_its_topic_was_replaced_ends_the_job_with_that_reason(
+    harness: Harness, log: Callable[[], list[str]]
+) -> None:
+    """To Spark, a new topic is one that has lost records, or has no such offsets."""
+
+    def start() -> FakeQuery:
+        harness.topics.replaced = True
+        return FakeQuery(harness.stop, StreamingQueryException("some data may have been lost"))
+
+    harness.on_start = start
+    assert harness.run() == 1
+    assert log() == [TOPIC_REPLACED]
+
+
+def test_a_query_that_fails_because_the_master_gave_up_its_executors_says_so(
+    harness: Harness, log: Callable[[], list[str]]
+) -> None:
+    harness.spark.has_ended = True
+    harness.on_start = lambda: FakeQuery(harness.stop, StreamingQueryException("assertion failed"))
+    assert harness.run() == 1
+    assert log() == [f"the query failed: {NO_EXECUTOR}"]
+
+
+def test_a_job_that_fails_stops_spark_and_waits_before_it_ends(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts it again then does not start it in a tight loop."""
+    waits = []
+
+    def wait(seconds: float) -> bool:
+        waits.append((seconds, harness.spark.is_stopped))
+        return False
+
+    monkeypatch.setattr(stream_job, "RESTART_DELAY_SEC", 5)
+    monkeypatch.setattr(harness.stop, "wait", wait)
+    harness.topics.replaced = True
+    assert harness.run() == 1
+    assert waits == [(5, True)]
+
+
 def test_a_session_that_cannot_start_ends_the_job_with_one_line(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[str]]
 ) -> None:
     def session(_: Settings) -> None:
-        raise RuntimeError("no Java\nand more")
+        raise PySparkRuntimeError("no Java\nand more")
 
     monkeypatch.setattr(stream_job, "session", session)
     assert harness.run() == 1
     assert log() == ["cannot start a Spark session on local[*]: no Java"]
 
 
+def watch(query: Any, stop: Stop, reporter: Any) -> tuple[FakeHealth, FakeTopics]:
+    """Watch a query; returns what has looked after it."""
+    health: Any = FakeHealth()
+    topics: Any = FakeTopics()
+    stream_job.watch(query, health, topics, stop, reporter)
+    return health, topics
+
+
 def test_the_last_batches_are_reported_and_the_query_stopped_when_the_job_stops() -> None:
     stop, reporter = Stop(), FakeReporter()
     query: Any = FakeQuery(stop)
-    stream_job.watch(query, Settings(), stop, reporter)  # type: ignore[arg-type]
+    watch(query, stop, reporter)
     assert (reporter.calls, query.stopped) == (1, True)
 
 
@@ -172,11 +283,13 @@ def test_the_last_batches_are_reported_when_the_query_fails() -> None:
     stop, reporter = Stop(), FakeReporter()
     query: Any = FakeQuery(stop, failure=KAFKA_IS_DOWN)
     with pytest.raises(StreamingQueryException):
-        stream_job.watch(query, Settings(), stop, reporter)  # type: ignore[arg-type]
+        watch(query, stop, reporter)
     assert reporter.calls == 1
 
 
-def test_new_batches_are_reported_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_health_is_checked_every_second_and_batches_and_topics_every_ten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stop, reporter = Stop(), FakeReporter()
     now, calls = 0, []
 
@@ -190,17 +303,9 @@ def test_new_batches_are_reported_every_ten_seconds(monkeypatch: pytest.MonkeyPa
 
     query: Any = SimpleNamespace(awaitTermination=wait, stop=lambda: None)
     monkeypatch.setattr(stream_job, "time", SimpleNamespace(monotonic=lambda: now))
-    stream_job.watch(query, Settings(), stop, reporter)  # type: ignore[arg-type]
+    health, topics = watch(query, stop, reporter)
     assert calls == [0] * 10 + [1] * 10 + [2] * 5
-    assert reporter.calls == 3
-
-
-def test_the_health_file_is_touched_while_the_query_runs(tmp_path: Path) -> None:
-    stop, health_file = Stop(), tmp_path / "healthy"
-    query: Any = FakeQuery(stop)
-    settings = Settings(health_file=health_file)
-    stream_job.watch(query, settings, stop, FakeReporter())  # type: ignore[arg-type]
-    assert health_file.exists()
+    assert (health.checks, reporter.calls, topics.checks) == (25, 3, 2)
 
 
 def test_a_wrong_setting_ends_the_job_before_anything_starts(
