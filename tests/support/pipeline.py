@@ -16,7 +16,7 @@ from stack import Stack
 from waiting import eventually
 
 PYTHON = VENV / "bin" / "python"
-DEADLINE_SEC = 120
+DEADLINE_SEC = 240
 
 
 class Pipeline:
