@@ -139,7 +139,11 @@ def repeated(batches: Sequence[StreamingQueryProgress]) -> str:
 
 
 def lag(batch: StreamingQueryProgress) -> int | str:
-    """Records that were in the topic when the batch was planned and are left to later batches."""
+    """Records that were in the topic when the batch was planned and are left to later batches.
+
+    Until all are read, aborted records and the markers of transactions count among them. Records of
+    an open transaction do not.
+    """
     (source,) = batch.sources
     if source.latestOffset in (None, "null"):
         return "unknown"  # a batch that is run again was planned before the job started

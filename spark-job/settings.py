@@ -60,7 +60,8 @@ class Settings(BaseSettings):
     agg_topic: Topic = "transactions_agg"
     """Topic to write to."""
     checkpoint_location: str = "/tmp/checkpoints"
-    """Folder for offsets and window state. The driver and all executors must share it."""
+    """Folder for offsets and window state. The driver and all executors must share it. A local
+    folder, unless it names a file system (`hdfs://...`), whatever `HADOOP_CONF_DIR` says."""
     watermark: Duration = "10 minutes"
     """How late a record may be and still count. Changing it requires a new checkpoint; after
     shortening it, also [rebuild the table](production.md#rebuild-the-table)."""
@@ -76,7 +77,7 @@ class Settings(BaseSettings):
     spark_master: Master = "local[*]"
     """Spark master to run on."""
     health_file: HealthFile = None
-    """Touched every second while the query runs."""
+    """Touched every second while the query runs and has an executor."""
 
 
 def load() -> Settings:

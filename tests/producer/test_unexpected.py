@@ -1,4 +1,4 @@
-"""An error that nobody expected: one line in the log per process, a wait, exit code 1."""
+"""An error that nobody expected: one line in the log, a wait, exit code 1."""
 
 import re
 import sys
@@ -38,11 +38,12 @@ def test_it_is_one_line_with_the_place(
     ]
 
 
-def test_it_is_one_line_of_each_process(
+def test_it_is_one_line_of_the_process_that_has_it(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     line = "unexpected error, stopping: RuntimeError: no idea (at producer.py:N)"
-    log = log_of(monkeypatch, capfd, "--processes", "2")
-    assert {f"ERROR 1/2: {line}", f"ERROR 2/2: {line}"} & set(log)
-    assert all(each.endswith(line) for each in log[:-1])
-    assert log[-1].startswith("INFO stopped: 2 processes, exit codes ")
+    *log, last = log_of(monkeypatch, capfd, "--processes", "2")
+    errors = {each for each in log if not each.startswith("INFO ")}
+    assert errors  # of both, unless the first one stops the second before it has one
+    assert errors <= {f"ERROR 1/2: {line}", f"ERROR 2/2: {line}"}
+    assert last.startswith("INFO stopped: 2 processes, exit codes ")

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 
 from clickhouse_driver import Client
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import TopicAlreadyExistsError
 
 from paths import PROJECT, VENV
 from polling import eventually_matches
@@ -123,6 +125,19 @@ class Pipeline:
                     for name in names
                 ]
             )
+
+    def recreate_topic(self, name: str) -> None:
+        """Delete a topic and create it again."""
+        with KafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
+            admin.delete_topics([name])
+
+        def is_created() -> bool:
+            with suppress(TopicAlreadyExistsError):  # for a moment it is still being deleted
+                self.create_topics(name)
+                return True
+            return False
+
+        eventually(is_created, f"{name} is created again")
 
     def topic_size(self, topic: str = "transactions_raw") -> int:
         """The number of records that a topic ever got, with the markers that end transactions."""

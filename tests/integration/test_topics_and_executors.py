@@ -1,0 +1,135 @@
+"""What the job does not count, and when it stops rather than go on with something else."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import psutil
+import pytest
+from kafka import KafkaProducer
+
+from crashing import start_patched
+from lag import wait_for_job
+from pipeline import Pipeline
+from records import transaction
+from second_job import SecondJob
+from waiting import eventually
+
+pytestmark = pytest.mark.services
+
+NO_EXECUTOR = "this job has no Spark executor"
+MORE_THAN_THE_MASTER_ALLOWS = 12  # spark.deploy.maxExecutorRetries is 10
+
+
+def orders(count: int) -> list[bytes]:
+    return [transaction(transaction_time=datetime.now(UTC).isoformat())] * count
+
+
+@contextmanager
+def transactional(pipeline: Pipeline) -> Iterator[KafkaProducer]:
+    """A producer that has joined no transaction yet."""
+    with KafkaProducer(
+        bootstrap_servers=pipeline.bootstrap_servers, transactional_id="shop"
+    ) as producer:
+        producer.init_transactions()
+        yield producer
+
+
+def send(producer: KafkaProducer, count: int) -> None:
+    """Send orders to one partition, in the open transaction; return when they are stored."""
+    for order in orders(count):
+        producer.send("transactions_raw", order, key=b"k")
+    producer.flush(timeout=30)
+
+
+def test_orders_of_aborted_transactions_do_not_count(
+    pipeline: Pipeline, job_counts: Callable[[], Counter[str]]
+) -> None:
+    stored = pipeline.stored_orders()
+    with transactional(pipeline) as producer:
+        for end in (
+            producer.commit_transaction,
+            producer.abort_transaction,
+            producer.abort_transaction,
+        ):
+            producer.begin_transaction()
+            send(producer, 10)
+            end()
+            wait_for_job(pipeline)  # so that a batch has nothing but an aborted transaction
+    pipeline.verify()
+    assert pipeline.stored_orders() == stored + 10
+    pipeline.stack.stop("spark-job")
+    assert job_counts() >= Counter(records=10, valid=10)
+    assert job_counts()["records"] == 10
+    assert " lag=0" in pipeline.log("spark-job")
+    assert "lost" not in pipeline.log("spark-job")
+
+
+def executors(pipeline: Pipeline) -> list[psutil.Process]:
+    return psutil.Process(pipeline.pid("spark-worker")).children()
+
+
+def test_executors_are_replaced_however_often_they_are_killed(pipeline: Pipeline) -> None:
+    killed: set[psutil.Process] = set()
+
+    def kill_new_ones() -> bool:
+        for executor in set(executors(pipeline)) - killed:
+            os.kill(executor.pid, signal.SIGKILL)
+            killed.add(executor)
+        return len(killed) > MORE_THAN_THE_MASTER_ALLOWS
+
+    job = pipeline.pid("spark-job")
+    eventually(kill_new_ones, "executors are killed", interval_sec=0.02)
+    pipeline.produce(100)
+    pipeline.verify()
+    assert pipeline.pid("spark-job") == job
+
+
+def test_an_executor_that_cannot_start_shows_and_is_not_tried_all_the_time(
+    pipeline: Pipeline,
+) -> None:
+    folder = pipeline.stack.directory / "spark-worker"
+    moved = folder.rename(folder.with_name("moved"))
+    folder.touch()  # a file, in which no folder can be created
+    try:
+        for executor in executors(pipeline):
+            os.kill(executor.pid, signal.SIGKILL)
+        eventually(lambda: pipeline.log("spark-job").count(NO_EXECUTOR) >= 2, "the job says why")
+        (status,) = pipeline.stack.status(["spark-job"])
+        assert status.problem == "no heartbeat since its start"
+        launches = pipeline.log("spark-worker").count("Failed to launch executor")
+        assert launches <= 10 * pipeline.log("spark-job").count("starting with") + 10
+    finally:
+        folder.unlink()
+        moved.rename(folder)
+    pipeline.produce(100)
+    pipeline.verify()
+    pipeline.stack.wait_until_healthy()
+
+
+def test_a_job_that_gets_no_executor_is_not_healthy_and_ends(pipeline: Pipeline) -> None:
+    """Because the worker has given its memory to another job; one that exits at once is the same.
+
+    The deadline is shorter here.
+    """
+    job = SecondJob(pipeline, "waiting")
+    health_file = pipeline.stack.directory / "health" / "waiting"
+    process = start_patched(
+        pipeline,
+        "spark-job",
+        "stream_job",
+        "patch('health.EXECUTOR_DEADLINE_SEC', 5).start()",
+        SPARK_MASTER=f"spark://localhost:{pipeline.stack.spark_master_port}",
+        SPARK_LOCAL_IP="127.0.0.1",
+        RAW_TOPIC=job.raw_topic,
+        AGG_TOPIC=job.agg_topic,
+        CHECKPOINT_LOCATION=str(job.checkpoint),
+        HEALTH_FILE=str(health_file),
+    )
+    _, log = process.communicate(timeout=240)
+    assert process.returncode == 1, log
+    assert NO_EXECUTOR in log.splitlines()[-1]
+    assert not health_file.exists()
