@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 def step(loader: Loader, monitor: Monitor) -> None:
     """Work for about a second at most. Raises TooManyInvalid, Stuck or TopicReplaced."""
     loader.step()
-    if loader.state is State.IDLE:  # everything polled is stored: it could not be read again
+    if loader.state is State.IDLE:  # what is polled is stored by now, and could not be read again
         topic.raise_if_replaced(loader.kafka)
     # While retrying, the loader itself logs why. It polls nothing on purpose and is not healthy.
     if loader.state is not State.RETRYING:

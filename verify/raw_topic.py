@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 EPOCH = datetime.fromtimestamp(0, UTC)
@@ -14,7 +14,7 @@ class RawTopic:
 
     All records that arrived at `complete_since` or later are there; Kafka may have deleted older
     ones. Records of aborted transactions do not exist, those of an open one do not exist yet.
-    Raises SystemExit if there is no Kafka or no such topic, or if the topic is deleted meanwhile.
+    Raises SystemExit if there is no Kafka or no such topic, or if the topic is replaced meanwhile.
     """
 
     def __init__(self, bootstrap_servers: str, topic: str) -> None:
@@ -25,9 +25,9 @@ class RawTopic:
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
                 max_poll_records=10_000,
+                metadata_max_age_ms=1000,
                 reconnect_backoff_max_ms=1000,
             )
-            self._admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
         except KafkaError:
             raise SystemExit(f"no Kafka answers at {bootstrap_servers}") from None
         partitions = self._consumer.partitions_for_topic(topic)
@@ -45,12 +45,12 @@ class RawTopic:
 
     def read_new(self) -> Iterable[tuple[bytes | None, datetime]]:
         """Value and Kafka timestamp of every record between the last call and now."""
-        self._exit_if_deleted()
+        self._exit_if_replaced()
         now = datetime.now(UTC)
         ends = self._consumer.end_offsets(self._partitions)
         while any(self._consumer.position(p) < end for p, end in ends.items()):
             polled = self._consumer.poll(timeout_ms=1000)
-            self._exit_if_deleted()
+            self._exit_if_replaced()
             for partition, records in polled.items():
                 for record in records:
                     arrival = EPOCH + timedelta(milliseconds=record.timestamp)
@@ -65,13 +65,15 @@ class RawTopic:
             self.complete_since = max(self.complete_since, arrival)
 
     def _current_id(self) -> object:
-        """The id of the topic with the name now; None if there is none."""
-        (description,) = self._admin.describe_topics([self._topic])
-        return description["topic_id"]
+        """The id of the topic with the name, a second ago or so; None if it is unknown."""
+        return self._consumer._client.cluster.topic_id(self._topic)
 
-    def _exit_if_deleted(self) -> None:
-        if self._current_id() != self._topic_id:
-            raise SystemExit(f"topic {self._topic} was deleted while it was read: run this again")
+    def _exit_if_replaced(self) -> None:
+        if self._current_id() not in (None, self._topic_id):
+            raise SystemExit(
+                f"topic {self._topic} was deleted and created again while it was read:"
+                " run this again"
+            )
 
     def size(self) -> int:
         """The number of records in the topic; the marker that ends a transaction counts, too."""
@@ -80,4 +82,3 @@ class RawTopic:
 
     def close(self) -> None:
         self._consumer.close()
-        self._admin.close()

@@ -44,15 +44,13 @@ class FakeTable:
 
 
 class FakeKafka:
-    """A KafkaConsumer and KafkaAdminClient. A partition is its first offset, and what is there."""
+    """A KafkaConsumer of one topic. A partition is its first offset, and what is there."""
 
     def __init__(self, *partitions: tuple[int, list[bytes]]) -> None:
         self.partitions = list(partitions)
         self.positions: dict[TopicPartition, int] = {}
-        self.topic_id = "1"
-
-    def describe_topics(self, _topics: list[str]) -> list[dict[str, str]]:
-        return [{"topic_id": self.topic_id}]
+        self.topic_id: str | None = "1"
+        self._client = SimpleNamespace(cluster=SimpleNamespace(topic_id=lambda _: self.topic_id))
 
     def partitions_for_topic(self, _topic: str) -> set[int]:
         return set(range(len(self.partitions)))
