@@ -1,12 +1,12 @@
 """Store window totals. This is the service's entry point; loader.py has its loop.
 
-Reads the topic `transactions_agg`, writes one row per update of a window to the ClickHouse table
+Reads the topic `transactions_agg` and writes one row per update of a window to the ClickHouse table
 `aggregated_analytics`.
 
 Delivery: at least once, and the table makes it exactly once. Offsets are committed only after
 ClickHouse has acknowledged the rows. After a crash at any point, a rebalance, or an insert whose
 acknowledgement was lost, records are read again; none is lost. Reading one again changes nothing:
-of each window, the table keeps the row with the most orders (ReplacingMergeTree by total_orders).
+for each window, the table keeps the row with the most orders (ReplacingMergeTree by total_orders).
 A record that is not a valid window, and a row that ClickHouse refuses, are logged with topic,
 partition and offset, and skipped.
 """
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 def step(loader: Loader, monitor: Monitor) -> None:
     """Work for about a second at most. Raises TooManyInvalid, Stuck or TopicReplaced."""
     loader.step()
-    if loader.state is State.IDLE:  # what is polled is stored by now, and could not be read again
+    if loader.state is State.IDLE:  # all is stored; after a restart it could not be read again
         topic.raise_if_replaced(loader.kafka)
-    # While retrying, the loader itself logs why. It polls nothing on purpose and is not healthy.
+    # While retrying, the loader logs why, takes no records on purpose, and is not healthy.
     if loader.state is not State.RETRYING:
         monitor.look(loader.totals)
 

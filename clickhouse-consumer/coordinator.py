@@ -13,7 +13,7 @@ class TopicReplaced(Exception):
 class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
     """Joins the group, and fetches and commits its offsets.
 
-    Change 1: it keeps wanting to rejoin until that is done. Java's consumer had the same bug:
+    Change 1: it asks to rejoin the group until it has joined. The Java consumer had the same bug:
     https://issues.apache.org/jira/browse/KAFKA-9815
 
     Change 2: offsets belong to a topic, not to its name. Kafka deletes the offsets of a deleted
@@ -21,13 +21,13 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
     topic of that name. So each offset is committed with the id of the topic that it was meant for.
     """
 
-    topic_id = ""  # of the topic that this consumer reads
+    topic_id = ""  # of the topic that this consumer reads; empty before the first fetch
 
     def need_rejoin(self) -> bool:
-        """Whether to join the group again, until that is done and not only until it has begun.
+        """Whether the consumer must join the group again; true until it has joined.
 
-        Without the fix, a consumer that rejoins because its topic has just appeared forgets to if
-        poll() returns meanwhile. It then waits without partitions forever.
+        kafka-python says false as soon as joining has begun. If the topic has just appeared and
+        poll() returns before the join ends, the consumer waits without partitions forever.
         """
         is_needed: bool = super().need_rejoin()
         if is_needed:
@@ -52,7 +52,7 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
         super().commit_offsets_sync(with_id, timeout_ms)
 
     def current_topic_id(self) -> str:
-        """The id of the topic with the name now; empty if there is none, or Kafka has no ids."""
+        """The id of the topic of that name in the latest metadata; empty if it has none."""
         (name,) = self._subscription.subscription
         return str(self._cluster.topic_id(name) or "")
 

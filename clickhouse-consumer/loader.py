@@ -28,8 +28,8 @@ class State(Enum):
 
     IDLE = "Everything polled is committed. Wait for records."
     DUE = "Wait until `flush_at`, or until the batch is full."
-    RETRYING = "ClickHouse did not acknowledge the batch. Wait until `flush_at`, polling nothing."
-    REFUSED = "ClickHouse refused every row of the batch. Wait for records to retry it with."
+    RETRYING = "ClickHouse did not acknowledge the batch. Wait until `flush_at`; take no records."
+    REFUSED = "ClickHouse refused every row of the batch. Wait for more rows, then retry them all."
 
 
 class Loader:
@@ -58,8 +58,8 @@ class Loader:
         if self.is_flush_due():
             self.flush()
         if self.state is State.RETRYING:
-            # Polling goes on, to stay in the group, but brings nothing. In every step, because
-            # partitions may have been assigned since the last one.
+            # The consumer must poll to stay in its group, but paused partitions return no records.
+            # Pause in every step, because partitions may have been assigned since the last one.
             topic.pause(self.kafka)
 
     def finish(self) -> None:
@@ -83,6 +83,7 @@ class Loader:
             self.add(record)
 
     def flush_within(self, seconds: float) -> None:
+        """Make a flush due in `seconds`, unless one is due sooner."""
         flush_at = self.clock() + seconds
         if self.state in (State.IDLE, State.REFUSED):
             self.state, self.flush_at = State.DUE, flush_at

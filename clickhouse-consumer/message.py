@@ -73,7 +73,7 @@ def datetime_from_text(text: str) -> datetime:
 
 
 def datetime_from_epoch(value: int | Decimal) -> datetime:
-    """Read seconds (up to the year 5138) or milliseconds (from 1973 on)."""
+    """Read seconds if below 10^11 (the year 5138), otherwise milliseconds."""
     return datetime_from_seconds(value if value < 10**11 else value // 1000)
 
 

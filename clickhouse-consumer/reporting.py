@@ -1,4 +1,4 @@
-"""Tell people and machines how the loading goes: log lines, a health file, a watchdog."""
+"""Show how the loader is doing: log lines, a health file, a watchdog."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ class Stuck(Exception):
 
 @dataclass
 class Totals:
-    """What is done since the start."""
+    """What the loader has done since the start."""
 
     polled: int = 0
     stored: int = 0
@@ -80,13 +80,13 @@ class Monitor:
 
 
 class Reporter:
-    """Logs what is done since its last report."""
+    """Logs what has been done since its last report."""
 
     def __init__(self) -> None:
         self.reported = Totals()
 
     def report(self, totals: Totals, lag: int) -> None:
-        """Log one line, or none if nothing is done and nothing is left to do."""
+        """Log one line, or none if nothing has been done and there is no lag."""
         done = totals.since(self.reported)
         if done.stored or done.skipped or lag:
             logger.info("%s, lag %d, last window %s", done, lag, done.last_window)
@@ -108,11 +108,11 @@ class Watchdog:
         self.idle_checks = self.idle_checks + 1 if is_idle else 0
         self.polled = polled
         if self.idle_checks >= STUCK_REPORTS:
-            raise Stuck(f"lag {lag}, but nothing polled in {STUCK_REPORTS} reports: starting over")
+            raise Stuck(f"lag {lag}, but no record polled in {STUCK_REPORTS} reports: exiting")
 
 
 class HealthFile:
-    """A file whose age shows how long the service has made no progress."""
+    """A file whose age is the time since the loader last worked."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
         self.path, self.clock = path, clock

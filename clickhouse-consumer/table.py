@@ -10,7 +10,7 @@ from settings import Settings
 
 # TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, TOO_LARGE_STRING_SIZE,
 # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE, CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN, DECIMAL_OVERFLOW and
-# VIOLATED_CONSTRAINT. Any other answer is about the server, not about a row: it may pass.
+# VIOLATED_CONSTRAINT. Any other error is about the server, not about a row: a retry may succeed.
 REFUSED_ROW_CODES = {53, 69, 70, 131, 321, 349, 407, 469}
 # What the driver raises when a value does not fit the type of its column.
 REFUSED_ROW_ERRORS = (TypeMismatchError, TypeError, AttributeError, UnicodeEncodeError)
@@ -43,7 +43,10 @@ class Inserted:
 
 
 class Table:
-    """The table of windows, with the number of rows in a row that it has refused."""
+    """The table of windows.
+
+    Counts the refusals since a row was last stored; a row that is retried and refused counts again.
+    """
 
     def __init__(self, clickhouse: Client, settings: Settings) -> None:
         self.clickhouse = clickhouse

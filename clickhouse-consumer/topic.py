@@ -1,4 +1,4 @@
-"""Read the topic of window totals with kafka-python, and commit what is read."""
+"""Read the topic of window totals with kafka-python, and commit the offsets."""
 
 from itertools import chain
 
@@ -20,7 +20,7 @@ class NotCommitted(Exception):
 
 
 def connect_kafka(settings: Settings) -> KafkaConsumer:
-    """Does not block: a broker or topic that does not exist yet just has no records."""
+    """Does not block. While there is no broker or no topic, polls return no records."""
     # kafka-python 3.0.12 does not pass on its setting of this name. A topic that exists only
     # because the consumer asked for it would have a single partition.
     ClusterMetadata.DEFAULT_CONFIG["allow_auto_create_topics"] = False
@@ -54,8 +54,8 @@ def poll(kafka: KafkaConsumer, wait_sec: float, max_records: int) -> list[Consum
 def commit(kafka: KafkaConsumer) -> None:
     """Commit everything that was polled. Raises NotCommitted."""
     try:
-        # The consumer's positions, not the offsets of the batch: they are the same as a rule, and
-        # still right for partitions that moved to another consumer and came back.
+        # The consumer's positions, not the offsets of the batch. The two agree unless a partition
+        # has moved to another consumer and back; then only the positions are right.
         kafka.commit(timeout_ms=TIMEOUT_MS)
     except KafkaError as reason:
         raise NotCommitted(str(reason)) from reason
