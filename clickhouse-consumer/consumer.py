@@ -31,9 +31,7 @@ def step(loader: Loader, monitor: Monitor) -> None:
     loader.step()
     if loader.state is State.IDLE:  # all is stored; after a restart it could not be read again
         topic.raise_if_replaced(loader.kafka)
-    # While retrying, the loader logs why, takes no records on purpose, and is not healthy.
-    if loader.state is not State.RETRYING:
-        monitor.look(loader.totals)
+    monitor.look(loader.totals, is_waiting=loader.state is State.RETRYING)
 
 
 def run(settings: Settings, stop: Stop) -> int:

@@ -21,12 +21,13 @@ FIRST_RETRY_SEC = 0.5
 LAST_RETRY_SEC = 10.0
 COMMIT_RETRY_SEC = 5.0
 IDLE_POLL_SEC = 1.0
+CHECK_INTERVAL_SEC = 5.0
 
 
 class State(Enum):
     """What the loader waits for before the next flush, which inserts the batch and commits."""
 
-    IDLE = "Everything polled is committed. Wait for records."
+    IDLE = "Everything polled is committed. Wait for records; at `flush_at`, check ClickHouse."
     DUE = "Wait until `flush_at`, or until the batch is full."
     RETRYING = "ClickHouse did not acknowledge the batch. Wait until `flush_at`; take no records."
     REFUSED = "ClickHouse refused every row of the batch. Wait for more rows, then retry them all."
@@ -47,7 +48,7 @@ class Loader:
         self.rows: list[Row] = []  # the batch
         self.records: list[ConsumerRecord] = []  # where each row of the batch came from
         self.state = State.IDLE
-        self.flush_at = clock()  # in the states DUE and RETRYING
+        self.flush_at = clock()  # in all states but REFUSED; the first check is due at once
         self.retry_sec = 0.0  # the latest wait in the state RETRYING
         self.invalid_in_a_row = 0
         self.totals = Totals()
@@ -72,7 +73,7 @@ class Loader:
     def poll(self) -> None:
         """Take what Kafka has and the batch has room for; wait for it until a flush is due."""
         wait_sec = IDLE_POLL_SEC
-        if self.state in (State.DUE, State.RETRYING):
+        if self.state is not State.REFUSED:
             wait_sec = min(max(self.flush_at - self.clock(), 0), IDLE_POLL_SEC)
         room = max(self.settings.max_batch_rows - len(self.rows), 1)
         records = topic.poll(self.kafka, wait_sec, room)
@@ -107,10 +108,14 @@ class Loader:
     def is_flush_due(self) -> bool:
         if self.state is State.DUE and len(self.rows) >= self.settings.max_batch_rows:
             return True
-        return self.state in (State.DUE, State.RETRYING) and self.clock() >= self.flush_at
+        return self.state is not State.REFUSED and self.clock() >= self.flush_at
 
     def flush(self) -> None:
-        """Insert the batch and commit, or keep the batch for another try."""
+        """Insert the batch and commit, or keep the batch for another try.
+
+        The batch of an idle consumer is empty. ClickHouse checks its insert all the same: whether
+        the account, the table and its columns are as they should be.
+        """
         try:
             inserted = self.table.insert(self.rows)
         except NotAcknowledged as reason:
@@ -126,14 +131,17 @@ class Loader:
             self.state = State.REFUSED
             return
         self.settle(inserted)
-        self.commit()
+        if self.state is State.IDLE:
+            self.wait_for_records()
+        else:
+            self.commit()
 
     def retry(self, reason: NotAcknowledged) -> None:
         is_first = self.state is not State.RETRYING
         self.retry_sec = FIRST_RETRY_SEC if is_first else min(self.retry_sec * 2, LAST_RETRY_SEC)
         self.state, self.flush_at = State.RETRYING, self.clock() + self.retry_sec
         server = f"{self.settings.clickhouse_host}:{self.settings.clickhouse_port}"
-        message = "ClickHouse at %s did not store %d rows, next try in %.1f s: %s"
+        message = "ClickHouse at %s did not acknowledge %d rows, next try in %.1f s: %s"
         logger.warning(message, server, len(self.rows), self.retry_sec, reason)
 
     def settle(self, inserted: Inserted) -> None:
@@ -150,7 +158,10 @@ class Loader:
         """Commit everything polled: by now each record of it is stored or reported."""
         try:
             topic.commit(self.kafka)
-            self.state = State.IDLE
+            self.wait_for_records()
         except topic.NotCommitted as reason:
             logger.warning("offsets not committed, records may be read again: %s", reason)
             self.state, self.flush_at = State.DUE, self.clock() + COMMIT_RETRY_SEC
+
+    def wait_for_records(self) -> None:
+        self.state, self.flush_at = State.IDLE, self.clock() + CHECK_INTERVAL_SEC

@@ -63,9 +63,14 @@ class Monitor:
         self.reporter, self.watchdog = Reporter(), Watchdog()
         self.next_report_at = clock() + WAIT_INTERVAL_SEC
 
-    def look(self, totals: Totals) -> None:
-        """Touch the health file; at intervals, log a report and ask the watchdog. Raises Stuck."""
-        self.health_file.touch()
+    def look(self, totals: Totals, is_waiting: bool) -> None:
+        """Touch the health file; at intervals, log a report and ask the watchdog. Raises Stuck.
+
+        While the loader is waiting for ClickHouse, the service is not healthy, and takes no records
+        on purpose.
+        """
+        if topic.is_member(self.kafka) and not is_waiting:
+            self.health_file.touch()
         if self.clock() < self.next_report_at:
             return
         lag = topic.lag(self.kafka)
@@ -75,7 +80,7 @@ class Monitor:
             self.next_report_at = self.clock() + WAIT_INTERVAL_SEC
             return
         self.reporter.report(totals, lag)
-        self.watchdog.check(totals.polled, lag)
+        self.watchdog.check(totals.polled, 0 if is_waiting else lag)
         self.next_report_at = self.clock() + REPORT_INTERVAL_SEC
 
 
@@ -112,7 +117,7 @@ class Watchdog:
 
 
 class HealthFile:
-    """A file whose age is the time since the loader last worked."""
+    """A file whose age is the time for which the service has not been healthy."""
 
     def __init__(self, path: Path | None, clock: Callable[[], float]) -> None:
         self.path, self.clock = path, clock

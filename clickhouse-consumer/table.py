@@ -61,8 +61,6 @@ class Table:
 
         Raises NotAcknowledged, and TooManyInvalid if too many rows in a row are refused.
         """
-        if not rows:
-            return Inserted()
         try:
             insert_block(self.clickhouse, self.statement, rows)
         except RowRefused as reason:
@@ -101,7 +99,7 @@ def insert_block(clickhouse: Client, statement: str, rows: list[Row]) -> None:
         acknowledged = clickhouse.execute(statement, rows)
     except Exception as error:  # whatever it is, the rows are kept or reported
         reason = " ".join(str(error).partition("Stack trace")[0].split())[:300]
-        if is_about_a_row(error):
+        if rows and is_about_a_row(error):
             raise RowRefused(reason) from error
         raise NotAcknowledged(f"{type(error).__name__} {reason}") from error
     if acknowledged != len(rows):

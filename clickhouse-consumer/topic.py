@@ -66,6 +66,11 @@ def raise_if_replaced(kafka: KafkaConsumer) -> None:
     kafka._coordinator.raise_if_replaced()
 
 
+def is_member(kafka: KafkaConsumer) -> bool:
+    """Whether the consumer is in its group, which the broker has stored, and can reach it."""
+    return kafka._coordinator.stable() and kafka._coordinator.coordinator_id is not None
+
+
 def pause(kafka: KafkaConsumer) -> None:
     """Let polls return nothing from the partitions that are assigned now."""
     kafka.pause(*kafka.assignment())

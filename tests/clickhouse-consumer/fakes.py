@@ -77,7 +77,9 @@ class FakeKafka:
         self.polls: list[dict[str, Any]] = []
         self.commits: list[dict[TopicPartition, int]] = []
         self.is_away = self.is_closed = False
-        self._coordinator = SimpleNamespace(raise_if_replaced=lambda: None)
+        self._coordinator = SimpleNamespace(
+            raise_if_replaced=lambda: None, stable=lambda: True, coordinator_id=0
+        )
         self.assign(broker.logs)
 
     def assign(self, partitions: Iterable[TopicPartition]) -> None:
@@ -155,10 +157,16 @@ class FakeClickHouse:
         self.refusal: Exception = ServerException("Constraint ...", VIOLATED_CONSTRAINT)
         self.attempts: list[list[Row]] = []
         self.attempt_times: list[float] = []
+        self.check_times: list[float] = []  # of inserts without a row
         self.is_closed = False
 
     def execute(self, statement: str, rows: list[Row]) -> int:
         self.statements.add(statement)
+        if not rows:  # a check
+            self.check_times.append(self.clock.now)
+            if self.error:
+                raise self.error
+            return 0
         self.attempts.append(list(rows))
         self.attempt_times.append(self.clock.now)
         error = self.errors.pop(0) if self.errors else self.error

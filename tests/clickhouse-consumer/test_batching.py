@@ -53,7 +53,7 @@ def test_without_records_nothing_is_inserted_or_committed() -> None:
     harness = Harness()
     harness.step_for(60)
     assert (harness.clickhouse.attempts, harness.kafka.commits) == ([], [])
-    assert all(poll["timeout_ms"] == 1000 for poll in harness.kafka.polls)  # no busy loop
+    assert len(harness.kafka.polls) <= 62  # no busy loop
 
 
 def test_a_stop_flushes_the_batch_then_commits() -> None:

@@ -4,9 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
+from clickhouse_driver.errors import ServerException
 
 from builders import message, row
-from fakes import P0, P1, away
+from fakes import P0, P1, UNKNOWN_TABLE, away
 from harness import Harness, lines
 from reporting import Stuck
 
@@ -85,15 +86,53 @@ def test_the_health_file_is_touched_at_most_once_a_second(tmp_path: Path) -> Non
     assert health_file.exists()
 
 
-def test_the_health_file_is_not_touched_while_clickhouse_is_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("values", [[], [message()]], ids=["idle", "with records"])
+def test_the_health_file_is_not_touched_while_clickhouse_is_away(
+    tmp_path: Path, values: list[bytes]
+) -> None:
     health_file = tmp_path / "health"
     harness = Harness(health_file=health_file)
-    harness.broker.send(message())
-    harness.step()
-    health_file.unlink()
+    harness.step_for(3)
+    harness.broker.send(*values)
     harness.clickhouse.error = away()
+    harness.step_for(10)
+    health_file.unlink()
     harness.step_for(60)
     assert not health_file.exists()
     harness.clickhouse.error = None
     harness.step_for(11)
     assert health_file.exists()
+
+
+def test_a_consumer_whose_table_takes_no_rows_says_so_at_its_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    harness = Harness(health_file=tmp_path / "health")
+    harness.clickhouse.error = ServerException("Unknown table", UNKNOWN_TABLE)
+    harness.step()
+    (line,) = lines(caplog)
+    assert "ServerException Code: 60. Unknown table" in line
+    assert not (tmp_path / "health").exists()
+
+
+@pytest.mark.parametrize("member", [{"stable": lambda: False}, {"coordinator_id": None}])
+def test_a_consumer_outside_its_group_is_not_healthy(
+    tmp_path: Path, member: dict[str, object]
+) -> None:
+    harness = Harness(health_file=tmp_path / "health")
+    vars(harness.kafka._coordinator).update(member)
+    harness.step_for(60)
+    assert not (tmp_path / "health").exists()
+
+
+def test_a_consumer_without_partitions_is_healthy(tmp_path: Path) -> None:
+    harness = Harness(health_file=tmp_path / "health")
+    harness.kafka.assign([])
+    harness.step()
+    assert (tmp_path / "health").exists()
+
+
+def test_an_idle_consumer_asks_clickhouse_every_5_seconds() -> None:
+    harness = Harness()
+    harness.step_for(57)
+    assert harness.clickhouse.check_times == pytest.approx(range(0, 60, 5))
