@@ -1,7 +1,7 @@
-"""The consumer's membership in its group: that of kafka-python 3.0.12, with two changes."""
+"""The consumer's membership in its group: that of kafka-python 3.0.12, with three changes."""
 
 from kafka.coordinator.consumer import ConsumerCoordinator
-from kafka.structs import OffsetAndMetadata, TopicPartition
+from kafka.structs import MemberState, OffsetAndMetadata, TopicPartition
 
 Offsets = dict[TopicPartition, OffsetAndMetadata]
 
@@ -16,11 +16,14 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
     Change 1: it asks to rejoin the group until it has joined. The Java consumer had the same bug:
     https://issues.apache.org/jira/browse/KAFKA-9815
 
-    Change 2: offsets belong to a topic, not to its name. Kafka deletes the offsets of a deleted
+    Change 2: it uses the answer to its request to join even if that arrives between two polls.
+
+    Change 3: offsets belong to a topic, not to its name. Kafka deletes the offsets of a deleted
     topic, but a consumer that has not noticed yet commits its old positions again, for the new
     topic of that name. So each offset is committed with the id of the topic that it was meant for.
     """
 
+    answer: bytes | None = None  # its partitions, from a request to join that has ended
     topic_id = ""  # of the topic that this consumer reads; empty before the first fetch
 
     def need_rejoin(self) -> bool:
@@ -33,6 +36,20 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
         if is_needed:
             self.request_rejoin()
         return is_needed
+
+    async def join_group_async(self, timeout_ms: float | None = None) -> bool:
+        """Join the group; returns whether that was possible in this time.
+
+        kafka-python asks to join again if the answer is already there. That makes all other members
+        join again, too, and two members can keep each other from ever reading a record.
+        """
+        task, is_joining = self._join_task, self.state is MemberState.REBALANCING
+        self.answer = task.value if task and task.succeeded() and is_joining else None
+        return bool(await super().join_group_async(timeout_ms))
+
+    async def _do_join_and_sync_async(self) -> bytes:
+        answer, self.answer = self.answer, None
+        return await super()._do_join_and_sync_async() if answer is None else answer
 
     async def fetch_committed_offsets_async(
         self, partitions: set[TopicPartition], timeout_ms: float | None = None

@@ -6,7 +6,6 @@ import pytest
 
 import table
 import topic
-from fakes import TOPIC
 from settings import Settings
 
 
@@ -25,18 +24,3 @@ def test_the_settings_of_the_clients_that_the_delivery_promise_rests_on(
     assert used["clickhouse"]["settings"] == {"async_insert": 0}
     assert used["clickhouse"]["password"] == "MySecret"
     assert used["clickhouse"]["send_receive_timeout"] < 60  # far below max.poll.interval.ms
-
-
-def test_a_consumer_wants_to_rejoin_until_it_has_rejoined() -> None:
-    kafka = topic.connect_kafka(Settings(kafka_bootstrap_servers="localhost:1"))
-    try:
-        coordinator = kafka._coordinator
-        coordinator.rejoin_needed = False  # it joined before there was a partition to assign
-        coordinator._joined_subscription = {TOPIC}
-        coordinator._assignment_snapshot = {TOPIC: set()}
-        coordinator._metadata_snapshot = {TOPIC: {0, 1, 2}}
-        assert coordinator.need_rejoin()
-        coordinator._assignment_snapshot = coordinator._metadata_snapshot  # the join has begun
-        assert coordinator.need_rejoin()
-    finally:
-        kafka.close()

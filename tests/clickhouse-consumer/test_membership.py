@@ -1,0 +1,47 @@
+"""What the consumer does differently from kafka-python to join its group."""
+
+import pytest
+
+import topic
+from fakes import TOPIC
+from pairs import RealPair, join
+from settings import Settings
+from waiting import eventually
+
+
+def test_a_consumer_wants_to_rejoin_until_it_has_rejoined() -> None:
+    kafka = topic.connect_kafka(Settings(kafka_bootstrap_servers="localhost:1"))
+    try:
+        coordinator = kafka._coordinator
+        coordinator.rejoin_needed = False  # it joined before there was a partition to assign
+        coordinator._joined_subscription = {TOPIC}
+        coordinator._assignment_snapshot = {TOPIC: set()}
+        coordinator._metadata_snapshot = {TOPIC: {0, 1, 2}}
+        assert coordinator.need_rejoin()
+        coordinator._assignment_snapshot = coordinator._metadata_snapshot  # the join has begun
+        assert coordinator.need_rejoin()
+    finally:
+        kafka.close()
+
+
+@pytest.mark.services
+def test_an_answer_that_arrives_between_two_polls_ends_the_join(real_pair: RealPair) -> None:
+    first, second = real_pair.new_consumer(), real_pair.new_consumer()
+    join(first)
+
+    def is_joining() -> bool:
+        topic.poll(second, 0.1, 1)
+        topic.poll(first, 0.01, 1)
+        return first._coordinator._join_task is not None
+
+    def has_answer() -> bool:
+        topic.poll(second, 0.1, 1)
+        return bool(first._coordinator._join_task.is_done)
+
+    eventually(is_joining, "the second consumer makes the first one join again", interval_sec=0)
+    eventually(has_answer, "Kafka has answered the first one", interval_sec=0)
+    generation = first._coordinator._generation
+    topic.poll(first, 1, 1)
+    assert first._coordinator._generation is generation
+    assert topic.is_member(first)
+    assert len(first.assignment()) < len(real_pair.partitions)
