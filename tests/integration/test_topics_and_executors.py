@@ -14,12 +14,14 @@ from kafka import KafkaProducer
 from crashing import start_patched
 from lag import wait_for_job
 from pipeline import Pipeline
+from polling import eventually_equal
 from records import transaction
 from second_job import SecondJob
 from waiting import eventually
 
 pytestmark = pytest.mark.services
 
+REPLACED = "was deleted and created again; its totals so far stay in the table"
 NO_EXECUTOR = "this job has no Spark executor"
 MORE_THAN_THE_MASTER_ALLOWS = 12  # spark.deploy.maxExecutorRetries is 10
 
@@ -32,7 +34,9 @@ def orders(count: int) -> list[bytes]:
 def transactional(pipeline: Pipeline) -> Iterator[KafkaProducer]:
     """A producer that has joined no transaction yet."""
     with KafkaProducer(
-        bootstrap_servers=pipeline.bootstrap_servers, transactional_id="shop"
+        bootstrap_servers=pipeline.bootstrap_servers,
+        transactional_id="shop",
+        transaction_timeout_ms=600_000,
     ) as producer:
         producer.init_transactions()
         yield producer
@@ -66,6 +70,49 @@ def test_orders_of_aborted_transactions_do_not_count(
     assert job_counts()["records"] == 10
     assert " lag=0" in pipeline.log("spark-job")
     assert "lost" not in pipeline.log("spark-job")
+
+
+def test_orders_of_an_open_transaction_count_once_it_is_committed(
+    pipeline: Pipeline, job_counts: Callable[[], Counter[str]]
+) -> None:
+    with transactional(pipeline) as producer:
+        producer.begin_transaction()
+        send(producer, 10)
+        pipeline.produce(30)  # to all partitions, of which one is held up
+        eventually(lambda: job_counts()["records"] > 0, "the job reads the other partitions")
+        wait_for_job(pipeline)
+        assert job_counts()["records"] < 30
+        producer.commit_transaction()
+    eventually_equal(lambda: job_counts()["records"], 40, "records that the job has logged")
+    pipeline.verify()
+
+
+def test_a_topic_that_is_replaced_while_the_job_runs_ends_it_with_advice_that_works(
+    pipeline: Pipeline,
+) -> None:
+    job = SecondJob(pipeline, "replaced")
+    pipeline.send(job.raw_topic, orders(100))
+    with job.running() as process:
+        eventually((job.checkpoint / "commits" / "0").exists, "the batch is committed")
+        pipeline.recreate_topic(job.raw_topic)
+        pipeline.send(job.raw_topic, orders(500))
+        assert process.wait(120) == 1, job.log()
+    assert REPLACED in job.log().splitlines()[-1]
+    assert REPLACED in job.run_until_it_fails()
+    with job.running(CHECKPOINT_LOCATION=f"{job.checkpoint}-new"):
+        eventually(lambda: "records=500 valid=500" in job.log(), "the new topic is counted")
+
+
+def test_a_longer_topic_in_place_of_the_old_one_is_not_continued_at_the_old_offsets(
+    pipeline: Pipeline,
+) -> None:
+    job = SecondJob(pipeline, "longer")
+    pipeline.send(job.raw_topic, orders(10))
+    job.run_first_batch()
+    pipeline.recreate_topic(job.raw_topic)
+    pipeline.send(job.raw_topic, orders(50))
+    assert REPLACED in job.run_until_it_fails()
+    assert "records=" not in job.log()
 
 
 def executors(pipeline: Pipeline) -> list[psutil.Process]:
