@@ -35,10 +35,3 @@ def filled(compose: Compose) -> Compose:
     eventually(compose.stored_orders, "the table has transactions", DEADLINE_SEC)
     return compose
 
-
-@pytest.fixture
-def fresh(built: Compose) -> Compose:
-    """The stack as a first `up` starts it: without data, and with empty logs."""
-    built.remove()
-    built.restore()
-    return built

@@ -17,17 +17,17 @@ from polling import eventually_equal, eventually_matches
 pytestmark = pytest.mark.services
 
 
-@pytest.mark.parametrize("service", SERVICES)
-def test_killing_a_service_loses_nothing(compose: Compose, service: str) -> None:
-    (container,) = compose.containers(service)
-    with ThreadPoolExecutor() as pool:
-        sent = pool.submit(compose.produce, COUNT=1000)
-        compose.run(["docker", "kill", "-s", "KILL", container["Id"]], 60)
-        # Docker does not restart it by itself: it takes `docker kill` for a deliberate stop.
-        compose("start", service)
-        sent.result()
+def test_killing_each_service_in_turn_loses_nothing(compose: Compose) -> None:
+    for service in SERVICES:
+        (container,) = compose.containers(service)
+        with ThreadPoolExecutor() as pool:
+            sent = pool.submit(compose.produce, COUNT=500)
+            compose.run(["docker", "kill", "-s", "KILL", container["Id"]], 60)
+            # Docker does not restart it by itself: it takes `docker kill` for a deliberate stop.
+            compose("start", service)
+            sent.result()
+        compose.wait_until_healthy()
     assert "all equal" in compose.verify()
-    compose.wait_until_healthy()
 
 
 def is_process_of(container: dict[str, Any]) -> bool:
@@ -93,6 +93,7 @@ def test_the_table_can_be_rebuilt_as_the_guide_says(filled: Compose, tmp_path: P
         orders = filled.stored_orders()
         filled("stop", "spark-job")
         filled.shell(keep)
+        assert (tmp_path / "older.native").stat().st_size > 0
         filled("down")
         project = filled.environment["COMPOSE_PROJECT_NAME"]
         volumes = [f"{project}_{name}" for name in ("checkpoints", "clickhouse-data")]
@@ -107,7 +108,9 @@ def test_the_table_can_be_rebuilt_as_the_guide_says(filled: Compose, tmp_path: P
         filled.remove()  # `make verify` would report that window in other tests
 
 
-def test_nothing_is_downloaded_when_a_container_starts(built: Compose) -> None:
+def test_a_first_start_downloads_nothing_and_logs_no_secret_and_no_stack_trace(
+    built: Compose,
+) -> None:
     built.remove()
     offline = Compose("docker-compose.yml", "tests/compose/offline.yml")
     try:
@@ -121,5 +124,10 @@ def test_nothing_is_downloaded_when_a_container_starts(built: Compose) -> None:
         )
         offline("stop", "producer")
         assert "all equal" in offline.verify()
+        for service in ("spark-job", "clickhouse-consumer"):
+            assert "kafka_bootstrap_servers='kafka:29092'" in offline("logs", service)
+        everything = offline("logs")
+        assert "MySecret" not in everything
+        assert not re.search(r"Traceback|^.*\|\s+at [\w.$]+\(", everything, re.MULTILINE)
     finally:
         offline.remove()

@@ -144,9 +144,9 @@ def test_an_executor_that_cannot_start_shows_and_is_not_tried_all_the_time(
     try:
         for executor in executors(pipeline):
             os.kill(executor.pid, signal.SIGKILL)
-        eventually(lambda: pipeline.log("spark-job").count(NO_EXECUTOR) >= 2, "the job says why")
+        pipeline.wait_for_log("spark-job", NO_EXECUTOR)
         (status,) = pipeline.stack.status(["spark-job"])
-        assert status.problem == "no heartbeat since its start"
+        assert "heartbeat" in status.problem
         launches = pipeline.log("spark-worker").count("Failed to launch executor")
         assert launches <= 10 * pipeline.log("spark-job").count("starting with") + 10
     finally:
