@@ -57,20 +57,20 @@ class Compose:
         return output
 
     def containers(self, *services: str) -> list[dict[str, Any]]:
-        """What Docker knows of each container of these services."""
-        ids = self("ps", "-q", *services).split()
-        found: list[dict[str, Any]] = (
-            json.loads(self.run(["docker", "inspect", *ids], 60)) if ids else []
-        )
-        return found
+        """What Docker knows of each container of these services, running or not."""
+        # `docker-compose ps` would take a second of processor time, in each round of a wait.
+        project = self.environment["COMPOSE_PROJECT_NAME"]
+        labels = (f"project={project}", "oneoff=False")
+        filters = [f"--filter=label=com.docker.compose.{label}" for label in labels]
+        ids = self.run(["docker", "ps", "--all", "--quiet", *filters], 60).split()
+        found = json.loads(self.run(["docker", "inspect", *ids], 60)) if ids else []
+        return [container for container in found if service_of(container) in services]
 
     def restore(self) -> None:
         """Return to one healthy container of each service, whatever a test has left behind."""
         containers = self.containers(*SERVICES)
-        names = [
-            container["Config"]["Labels"]["com.docker.compose.service"] for container in containers
-        ]
-        if sorted(names) != sorted(SERVICES) or not all(map(is_healthy, containers)):
+        is_complete = sorted(map(service_of, containers)) == sorted(SERVICES)
+        if not (is_complete and all(map(is_healthy, containers))):
             self("up", "-d", *ONE_OF_EACH)
             self.wait_until_healthy()
 
@@ -114,6 +114,10 @@ class Compose:
     def stored_orders(self) -> int:
         query = "SELECT sum(total_orders) FROM aggregated_analytics"
         return int(self.shell(f'docker-compose exec clickhouse-server {CLIENT} --query "{query}"'))
+
+
+def service_of(container: dict[str, Any]) -> str:
+    return str(container["Config"]["Labels"]["com.docker.compose.service"])
 
 
 def is_healthy(container: dict[str, Any]) -> bool:

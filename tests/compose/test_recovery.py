@@ -82,7 +82,7 @@ def test_the_table_can_be_rebuilt_as_the_guide_says(filled: Compose, tmp_path: P
     guide = (PROJECT / "docs" / "production.md").read_text()
     keep, put_back = (
         line.replace("older.native", str(tmp_path / "older.native")).replace("'T'", "'2021-01-01'")
-        for line in re.findall(r"^ +(docker-compose exec .* older\.native)$", guide, re.MULTILINE)
+        for line in re.findall(r"^ +(curl .*older\.native)$", guide, re.MULTILINE)
     )
     # A window from before the oldest record in Kafka.
     row = "'2020-01-01 00:00:00', '2020-01-01 00:01:00', 1, 1, 1, 'P0001', now()"
