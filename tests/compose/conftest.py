@@ -34,4 +34,3 @@ def filled(compose: Compose) -> Compose:
     compose.produce(DURATION_SEC=10)  # long enough for several updates of a window
     eventually(compose.stored_orders, "the table has transactions", DEADLINE_SEC)
     return compose
-
