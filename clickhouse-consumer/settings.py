@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """Maximum number of rows per insert."""
     flush_interval_sec: Seconds = 0.1
     """Maximum time that the first row of a batch waits for more rows."""
-    clickhouse_host: str = "localhost"
+    clickhouse_host: str = "127.0.0.1"
     """Host of the ClickHouse server."""
     clickhouse_port: Port = 9000
     """Port of its native protocol."""

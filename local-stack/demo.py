@@ -28,7 +28,7 @@ from rich.table import Table
 from checks import check_startable
 from freshness import Freshness
 from paths import LOCAL, PROJECT, VENV
-from ports import SettingsError
+from ports import HOST, SettingsError
 from raw_topic import RawTopic
 from rules import REASONS
 from settings import Settings, load
@@ -52,9 +52,7 @@ class Progress:
 
     def __init__(self, stack: Stack, settings: Settings) -> None:
         self.raw = raw_topic(stack)
-        self.client = Client(
-            "localhost", port=stack.clickhouse_port, user="consumer", password="MySecret"
-        )
+        self.client = Client(HOST, port=stack.clickhouse_port, user="consumer", password="MySecret")
         self.expected = Expected(settings.watermark, settings.deduplicate_orders)
         self.freshness = Freshness(self.expected)
         self.rows: list[Row] = []
@@ -110,7 +108,7 @@ class Progress:
 
 def raw_topic(stack: Stack) -> RawTopic:
     """The topic, to be read from its first record on."""
-    return RawTopic(f"localhost:{stack.kafka_port}", "transactions_raw")
+    return RawTopic(f"{HOST}:{stack.kafka_port}", "transactions_raw")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ say so.
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import socket
@@ -19,6 +20,9 @@ from paths import LOCAL, PROJECT
 if TYPE_CHECKING:
     from typing import Self
 
+# Where the services listen, and where clients connect: `localhost` may also mean ::1, where another
+# program may listen.
+HOST = "127.0.0.1"
 SAFE_PORTS = range(15000, 32000)  # below the ports that systems give to outgoing connections
 
 
@@ -81,8 +85,8 @@ class StackSettings:
         return {
             "STACK_DIR": str(self.directory),
             **{variable: str(port) for variable, port in self.ports().items()},
-            "KAFKA_BOOTSTRAP_SERVERS": f"localhost:{self.kafka_port}",
-            "CLICKHOUSE_HOST": "localhost",
+            "KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{self.kafka_port}",
+            "CLICKHOUSE_HOST": HOST,
         }
 
     def health_file(self, service: str) -> Path:
@@ -109,11 +113,14 @@ def port_from(env: Mapping[str, str], variable: str) -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1 now."""
-    with socket.socket() as server:
-        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Whether a server could listen on this port of 127.0.0.1 now, and none listens on ::1."""
+    for family, host in ((socket.AF_INET, HOST), (socket.AF_INET6, "::1")):
         try:
-            server.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+            with socket.socket(family) as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.bind((host, port))
+        except OSError as error:
+            # Without IPv6, no other program can listen there, either.
+            if host == HOST or error.errno == errno.EADDRINUSE:
+                return False
     return True

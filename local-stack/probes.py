@@ -14,7 +14,7 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from launch import pid_file
-from ports import StackSettings
+from ports import HOST, StackSettings
 
 Probe = Callable[[StackSettings], None]
 
@@ -70,7 +70,7 @@ def clickhouse_server(stack: StackSettings) -> None:
     """Query the table over both protocols."""
     connection(stack.clickhouse_port).close()
     client = Client(
-        host="localhost",
+        host=HOST,
         port=stack.clickhouse_port,
         user=CLICKHOUSE_USER,
         password=CLICKHOUSE_PASSWORD,
@@ -114,11 +114,11 @@ def modified_at(file: Path) -> float:
 
 
 def connection(port: int) -> socket.socket:
-    return socket.create_connection(("localhost", port), TIMEOUT_SEC)
+    return socket.create_connection((HOST, port), TIMEOUT_SEC)
 
 
 def get(port: int, path: str) -> bytes:
-    server = HTTPConnection("localhost", port, timeout=TIMEOUT_SEC)
+    server = HTTPConnection(HOST, port, timeout=TIMEOUT_SEC)
     try:
         server.request("GET", path)
         answer = server.getresponse()
@@ -141,7 +141,7 @@ def topics_with_leaders(stack: StackSettings) -> set[str]:
     """The topics that have a leader for every partition."""
     connection(stack.kafka_port).close()
     admin = KafkaAdminClient(
-        bootstrap_servers=f"localhost:{stack.kafka_port}",
+        bootstrap_servers=f"{HOST}:{stack.kafka_port}",
         bootstrap_timeout_ms=int(TIMEOUT_SEC * 1000),
     )
     try:

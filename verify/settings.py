@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     """How late a record may be and still count. Must match the job."""
     deduplicate_orders: Flag = False
     """Count each `order_id` only once. Must match the job."""
-    clickhouse_host: str = "localhost"
+    clickhouse_host: str = "127.0.0.1"
     """Host of the ClickHouse server."""
     clickhouse_port: Port = 9000
     """Port of its native protocol."""

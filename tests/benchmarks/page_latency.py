@@ -25,7 +25,7 @@ def page(bed: Testbed) -> list[Row]:
     answers, ends = list[Answer](), list[datetime]()
     browser = open_browser()
     try:
-        page = Page(browser, f"http://localhost:{bed.stack.clickhouse_http_port}")
+        page = Page(browser, f"http://127.0.0.1:{bed.stack.clickhouse_http_port}")
         page.resize(1280, 900)
         page.open()
         page.sign_in()

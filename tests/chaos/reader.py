@@ -33,7 +33,7 @@ class Reader:
     def connect(self) -> Client:
         """A client, which connects when it is first used."""
         return Client(
-            "localhost",
+            "127.0.0.1",
             port=self.port,
             user="consumer",
             password="MySecret",

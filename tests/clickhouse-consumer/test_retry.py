@@ -47,7 +47,7 @@ def test_the_wait_between_attempts_doubles_up_to_10_seconds_and_each_attempt_is_
     )
     assert len(lines(caplog)) == len(waits)
     assert lines(caplog)[-1] == (
-        "ClickHouse at localhost:9000 did not acknowledge 1 rows, next try in 10.0 s:"
+        "ClickHouse at 127.0.0.1:9000 did not acknowledge 1 rows, next try in 10.0 s:"
         " ServerException Code: 60. DB::Exception: Table default.t does not exist."
     )
     assert not any(record.exc_info for record in caplog.records)

@@ -20,7 +20,7 @@ def test_the_defaults_fit_the_local_stack() -> None:
         "consumer_group": "clickhouse-consumer",
         "max_batch_rows": 10_000,
         "flush_interval_sec": 0.1,
-        "clickhouse_host": "localhost",
+        "clickhouse_host": "127.0.0.1",
         "clickhouse_port": 9000,
         "clickhouse_user": "consumer",
         "clickhouse_password": SecretStr("MySecret"),

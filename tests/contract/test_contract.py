@@ -128,7 +128,7 @@ def test_all_sides_have_the_columns_of_the_schema_in_its_order() -> None:
             {
                 "kafka_bootstrap_servers": "localhost:9092",
                 "agg_topic": "transactions_agg",
-                "clickhouse_host": "localhost",
+                "clickhouse_host": "127.0.0.1",
                 "clickhouse_port": "9000",
                 "clickhouse_user": "consumer",
                 "clickhouse_password": "MySecret",

@@ -96,7 +96,7 @@ def test_any_usual_path_reaches_the_service_unchanged(
         "SPARK_CONF_DIR": f"{project}/spark-job/conf",
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_MASTER": "spark://localhost:7077",
-        "KAFKA_BOOTSTRAP_SERVERS": "localhost:9092",
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
         "CHECKPOINT_LOCATION": f"{stack.directory}/checkpoint",
         "HEALTH_FILE": f"{stack.directory}/health/spark-job",
         "SPARK_LOCAL_DIRS": f"{stack.directory}/tmp",

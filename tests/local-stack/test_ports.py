@@ -1,5 +1,6 @@
 """The settings of a stack: its folder and its ports."""
 
+import errno
 import socket
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_folder_and_ports_can_be_changed() -> None:
         **StackSettings().environment(),
         "STACK_DIR": "/elsewhere",
         "KAFKA_PORT": "19092",
-        "KAFKA_BOOTSTRAP_SERVERS": "localhost:19092",
+        "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:19092",
     }
 
 
@@ -63,6 +64,27 @@ def test_a_port_is_free_until_a_server_listens_on_it() -> None:
         server.listen()
         port = server.getsockname()[1]
         assert not is_free(port)
+    assert is_free(port)
+
+
+def test_a_port_is_in_use_if_another_program_listens_on_it_over_ipv6_only(
+    ipv6_only_server: socket.socket,
+) -> None:
+    port = ipv6_only_server.getsockname()[1]
+    assert not is_free(port)
+    ipv6_only_server.close()
+    assert is_free(port)
+
+
+def test_a_machine_without_ipv6_has_free_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    class WithoutIpv6(socket.socket):
+        def bind(self, address: tuple[str, int]) -> None:
+            if self.family == socket.AF_INET6:
+                raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+            super().bind(address)
+
+    port = StackSettings.on_free_ports(PROJECT).kafka_port
+    monkeypatch.setattr(socket, "socket", WithoutIpv6)
     assert is_free(port)
 
 

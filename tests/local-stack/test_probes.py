@@ -1,6 +1,7 @@
 """How a probe tells whether a service answers."""
 
 import os
+import socket
 import time
 from pathlib import Path
 
@@ -66,6 +67,24 @@ def test_a_problem_is_one_line(stack: StackSettings) -> None:
 def test_an_error_of_the_code_is_not_taken_for_a_problem(stack: StackSettings) -> None:
     with pytest.raises(ZeroDivisionError):
         probes.problem(lambda _: print(1 / 0), stack)
+
+
+@pytest.mark.usefixtures("ipv6_comes_first")
+@pytest.mark.parametrize(
+    "probe", [probes.zookeeper, probes.kafka, probes.clickhouse_server, probes.spark_master]
+)
+def test_another_program_on_ipv6_is_not_taken_for_a_service(
+    probe: probes.Probe, tmp_path: Path, ipv6_only_server: socket.socket
+) -> None:
+    port = ipv6_only_server.getsockname()[1]
+    stack = StackSettings(
+        tmp_path,
+        zookeeper_port=port,
+        kafka_port=port,
+        clickhouse_port=port,
+        spark_master_webui_port=port,
+    )
+    assert "refused" in probes.problem(probe, stack)
 
 
 def test_a_server_that_does_not_listen_has_a_problem(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_command_has_the_values_of_the_stack() -> None:
 
     assert kafka[-6:] == [
         *("--override", "listeners=PLAINTEXT://127.0.0.1:1"),
-        *("--override", "advertised.listeners=PLAINTEXT://localhost:1"),
-        *("--override", "zookeeper.connect=localhost:2"),
+        *("--override", "advertised.listeners=PLAINTEXT://127.0.0.1:1"),
+        *("--override", "zookeeper.connect=127.0.0.1:2"),
     ]
     assert environment("spark-job")["CHECKPOINT_LOCATION"] == "/the stack/checkpoint"

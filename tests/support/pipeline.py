@@ -13,6 +13,7 @@ from kafka.errors import TopicAlreadyExistsError
 
 from paths import PROJECT, VENV
 from polling import eventually_matches
+from ports import HOST
 from services import SERVICES
 from stack import Stack
 from waiting import eventually
@@ -30,7 +31,7 @@ class Pipeline:
 
     @property
     def bootstrap_servers(self) -> str:
-        return f"localhost:{self.stack.kafka_port}"
+        return f"{HOST}:{self.stack.kafka_port}"
 
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment for a program that uses this stack."""
@@ -79,9 +80,7 @@ class Pipeline:
         )
 
     def client(self) -> Client:
-        return Client(
-            "localhost", port=self.stack.clickhouse_port, user="consumer", password="MySecret"
-        )
+        return Client(HOST, port=self.stack.clickhouse_port, user="consumer", password="MySecret")
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         client = self.client()

@@ -50,13 +50,13 @@ def servers(directory: Path, *services: str) -> Iterator[Servers]:
     environment = {
         "STACK_DIR": str(directory.resolve()),
         **{variable: str(port) for variable, port in ports.items()},
-        "KAFKA_BOOTSTRAP_SERVERS": f"localhost:{ports['KAFKA_PORT']}",
-        "CLICKHOUSE_HOST": "localhost",
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{ports['KAFKA_PORT']}",
+        "CLICKHOUSE_HOST": "127.0.0.1",
     }
     try:
         run("up", "--timeout", str(READY_SEC), *services, environment=environment)
         yield Servers(
-            kafka=f"localhost:{ports['KAFKA_PORT']}",
+            kafka=f"127.0.0.1:{ports['KAFKA_PORT']}",
             clickhouse_port=ports["CLICKHOUSE_PORT"],
             clickhouse_http_port=ports["CLICKHOUSE_HTTP_PORT"],
             environment=environment,
