@@ -9,13 +9,18 @@ what ClickHouse says, or with one line if it does not answer.
 from __future__ import annotations
 
 import argparse
+import base64
+import io
 import os
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 
-from ports import SettingsError, port_from
+from ports import HOST, SettingsError, port_from
+
+TIMEOUT_SEC = 60
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,28 +33,45 @@ def main(arguments: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        sys.stdout.write(answer(port, sql))
+        table = answer(port, sql)
     except urllib.error.HTTPError as refusal:
-        print(refusal.read().decode().strip(), file=sys.stderr)
+        print(refusal.read().decode(errors="replace").strip(), file=sys.stderr)
         return 1
-    except OSError as error:
-        print(f"no ClickHouse at localhost:{port}: {error}", file=sys.stderr)
+    except (OSError, HTTPException) as error:
+        print(f"no ClickHouse at {HOST}:{port}: {str(error).strip()}", file=sys.stderr)
         return 1
+    print_table(table)
     return 0
 
 
 def answer(port: int, sql: str) -> str:
-    """The answer as a table. Raises HTTPError if ClickHouse refuses, OSError if it is not there."""
+    """The answer as a table.
+
+    Raises HTTPError if ClickHouse refuses, OSError or HTTPException if it is not there.
+    """
+    charset = "UTF-8" if sys.stdout.encoding.lower() == "utf-8" else "ASCII"
+    # As bytes, because other headers than Authorization carry neither every character nor the
+    # spaces at the end of a password. fsencode returns what the user typed, whatever the locale.
+    login = b"consumer:" + os.fsencode(os.environ.get("CONSUMER_PASSWORD") or "MySecret")
     request = urllib.request.Request(
-        f"http://localhost:{port}/?default_format=PrettyCompact",
-        data=sql.encode(),
-        headers={
-            "X-ClickHouse-User": "consumer",
-            "X-ClickHouse-Key": os.environ.get("CONSUMER_PASSWORD") or "MySecret",
-        },
+        f"http://{HOST}:{port}/?default_format=PrettyCompact"
+        f"&output_format_pretty_grid_charset={charset}",
+        data=os.fsencode(sql),
+        headers={"Authorization": f"Basic {base64.b64encode(login).decode()}"},
     )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        return str(response.read().decode())
+    # A proxy of the environment cannot reach this machine, and must not see the password.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=TIMEOUT_SEC) as response:
+        return str(response.read().decode(errors="replace"))
+
+
+def print_table(table: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
+    try:
+        print(table, end="", flush=True)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
 
 
 if __name__ == "__main__":

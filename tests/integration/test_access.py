@@ -9,6 +9,7 @@ import psutil
 import pytest
 from clickhouse_driver.errors import ServerException
 
+from local_http import urlopen
 from pipeline import Pipeline
 from services import SERVICES
 
@@ -25,11 +26,11 @@ def test_consumer_reads_one_exact_row_per_window_over_both_protocols(pipeline: P
     assert starts
     assert len(set(starts)) == len(starts)
     sql = urllib.parse.quote("SELECT * FROM aggregated_analytics ORDER BY window_start")
-    url = f"http://localhost:{pipeline.stack.clickhouse_http_port}/?query={sql}"
+    url = f"http://127.0.0.1:{pipeline.stack.clickhouse_http_port}/?query={sql}"
     request = urllib.request.Request(
         url, headers={"X-ClickHouse-User": "consumer", "X-ClickHouse-Key": "MySecret"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urlopen(request, timeout=30) as answer:
         lines = answer.read().decode().splitlines()
     assert [line.split("\t")[:4] for line in lines] == [
         [
@@ -44,9 +45,9 @@ def test_consumer_reads_one_exact_row_per_window_over_both_protocols(pipeline: P
 
 def test_a_wrong_password_is_refused(pipeline: Pipeline) -> None:
     query = "user=consumer&password=wrong&query=SELECT+1"
-    url = f"http://localhost:{pipeline.stack.clickhouse_http_port}/?{query}"
+    url = f"http://127.0.0.1:{pipeline.stack.clickhouse_http_port}/?{query}"
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(url, timeout=30)
+        urlopen(url, timeout=30)
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,21 @@
 import os
 import signal
 import subprocess
-import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from clickhouse_driver import Client
 
-from paths import PROJECT
+from local_http import urlopen
+from paths import LOCAL_STACK, PROJECT
+from ports import HOST
 from services import BY_NAME
 from stack import Stack
 from supervision import tools_environment
 from waiting import eventually
 
+CONFIG = LOCAL_STACK / "clickhouse" / "config.xml"
 INIT_SQL = PROJECT / "clickhouse-init" / "init.sql"
 STOP_SEC = 60
 
@@ -23,9 +25,9 @@ STOP_SEC = 60
 class ClickHouse:
     """The server as the stack would start it in its folder and on its ports, with a table."""
 
-    def __init__(self, stack: Stack, init_sql: Path = INIT_SQL) -> None:
-        self.stack, self.init_sql = stack, init_sql
-        self.url = f"http://localhost:{stack.clickhouse_http_port}"
+    def __init__(self, stack: Stack, init_sql: Path = INIT_SQL, config: Path = CONFIG) -> None:
+        self.stack, self.init_sql, self.config = stack, init_sql, config
+        self.url = f"http://{HOST}:{stack.clickhouse_http_port}"
         self.log_file = stack.log_file("clickhouse-server")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -36,7 +38,7 @@ class ClickHouse:
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command[:-1], self.init_sql],
+                [*command[:-2], self.config, self.init_sql],
                 cwd=self.stack.directory,
                 env={**os.environ, **self.stack.environment(), **tools_environment()},
                 stdout=log,
@@ -54,15 +56,13 @@ class ClickHouse:
         """Raises AssertionError with its log if it has exited."""
         assert self.process and self.process.poll() is None, self.log_file.read_text()
         try:
-            with urllib.request.urlopen(f"{self.url}/ping", timeout=5):  # HTTP is the last to start
+            with urlopen(f"{self.url}/ping", timeout=5):  # HTTP is the last to start
                 return True
         except OSError:
             return False
 
     def query(self, sql: str, rows: Iterable[Mapping[str, object]] | None = None) -> Any:
-        client = Client(
-            "localhost", port=self.stack.clickhouse_port, user="consumer", password="MySecret"
-        )
+        client = Client(HOST, port=self.stack.clickhouse_port, user="consumer", password="MySecret")
         try:
             return client.execute(sql, list(rows) if rows is not None else None)
         finally:

@@ -34,8 +34,8 @@ class NoBrowser(RuntimeError):
     """No browser is installed; the text says what to install."""
 
 
-def open_browser() -> Chrome:
-    """Chromium without a window. Raises NoBrowser."""
+def open_browser(**preferences: object) -> Chrome:
+    """Chromium without a window, with these preferences changed. Raises NoBrowser."""
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     driver = shutil.which("chromedriver")
     if not (program and driver):
@@ -44,6 +44,8 @@ def open_browser() -> Chrome:
     options.binary_location = program
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
         options.add_argument(argument)
+    options.ignore_local_proxy_environment_variables()
+    options.add_experimental_option("prefs", preferences)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return Chrome(options, ChromeService(driver))
 
