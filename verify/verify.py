@@ -10,6 +10,7 @@ wrong.
 """
 
 import argparse
+import io
 import sys
 import time
 from collections.abc import Mapping
@@ -178,6 +179,8 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for equality")
     timeout_sec = parser.parse_args(arguments).timeout
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
     try:
         settings = load()
     except SettingsError as error:

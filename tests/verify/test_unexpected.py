@@ -1,9 +1,16 @@
 """What nobody expected ends verify with one line, never with a traceback."""
 
+import io
+import sys
+from decimal import Decimal
+
 import pytest
 from kafka.errors import KafkaTimeoutError
 
 import verify
+from fakes import FakeRaw, FakeTable
+from orders import MINUTE, NOON, order
+from windows import Row
 
 
 @pytest.mark.parametrize(
@@ -26,3 +33,19 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(
     monkeypatch.setattr(verify, "RawTopic", raise_error)
     assert verify.main([]) == 1
     assert capsys.readouterr() == ("", f"unexpected error: {line}\n")
+
+
+def test_a_terminal_that_is_not_utf_8_shows_the_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = Row(NOON, NOON + MINUTE, Decimal("5.00"), 1, Decimal("5.00"), "P-ä")
+    monkeypatch.setattr(verify, "RawTopic", lambda *_: FakeRaw([order("a", "P-密", "5", 0)]))
+    monkeypatch.setattr(verify, "connect_clickhouse", lambda _: FakeTable([row]))
+    terminal = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(terminal, "ascii", write_through=True))
+
+    assert verify.main(["--timeout", "0"]) == 1
+    first, last = terminal.getvalue().decode().splitlines()
+    assert r"P-\u5bc6" in first
+    assert r"P-\xe4" in first
+    assert last.startswith("NOT equal: 1 differences in ")
