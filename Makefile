@@ -1,7 +1,14 @@
 # The settings of a .env apply here, too, unless the environment sets them. $(shell) turns newlines
-# into spaces, so escape the spaces within a line first.
+# into spaces, so env_file.py writes the characters that make would not leave alone as variables.
 space := $(empty) $(empty)
-$(foreach setting,$(shell sed -n 's/ /$$(space)/g; s/^\([A-Z_]*\)=/\1?=/p' .env 2>/dev/null),$(eval $(setting)))
+tab := $(empty)	$(empty)
+hash := \#
+ifneq ($(wildcard .env),)
+$(foreach setting,$(shell $(or $(PYTHON),python3) local-stack/env_file.py .env),$(eval $(setting)))
+ifndef ENV_FILE_IS_READ # its last setting
+$(error cannot read .env)
+endif
+endif
 export
 
 ifndef COMPOSE
@@ -14,7 +21,7 @@ MAX ?= 10
 TIMEOUT ?= 60
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
-CONSOLE_CONSUMER = --topic $(TOPIC) --from-beginning --max-messages $(MAX) --timeout-ms 10000
+CONSOLE_CONSUMER = --topic "$$TOPIC" --from-beginning --max-messages "$$MAX" --timeout-ms 10000
 # What each test suite may import is in its pytest.ini: one process per suite.
 UNIT_SUITES = producer spark-job clickhouse-consumer clickhouse-init verify contract local-stack docs benchmarks
 COG = -I docs -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
@@ -34,7 +41,7 @@ setup: ## Set up what is missing: .venv, Java, Kafka, ClickHouse
 	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 or newer is needed, and there is no '$(PYTHON)'; choose another Python with: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) local-stack/install.py
 
-doctor: ## Say what this machine lacks: ports, Python, Docker, processor, disk, memory
+doctor: ## Say what this machine lacks: ports, Python, Docker, disk, memory
 	@$(PYTHON) local-stack/doctor.py
 
 demo: setup ## See it work: run the whole pipeline for DURATION seconds, prove the numbers, stop
@@ -58,23 +65,25 @@ local-status: setup ## Show each service of the pipeline without Docker
 local-down: setup ## Stop the pipeline without Docker; its data stays
 	@.venv/bin/python local-stack/stack.py down
 
+# As typed: make would expand a $ in it. What stands in a .env is written for make to expand.
+query: override SQL := $(if $(filter file,$(origin SQL)),$(SQL),$(value SQL))
 query: ## Ask the running pipeline: make query SQL="SELECT count() FROM aggregated_analytics"
-	@$(PYTHON) local-stack/query.py "$(SQL)"
+	@$(PYTHON) local-stack/query.py "$$SQL"
 
 topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 	@if $(IN_DOCKER); then \
 		$(COMPOSE) exec -T kafka kafka-console-consumer --bootstrap-server kafka:29092 $(CONSOLE_CONSUMER); \
 	else \
 		$(MAKE) --no-print-directory setup && .local/tools/java/bin/java -cp 'local-stack/conf:.local/tools/kafka/*' \
-			org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server localhost:$${KAFKA_PORT:-9092} $(CONSOLE_CONSUMER); \
+			org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server 127.0.0.1:$${KAFKA_PORT:-9092} $(CONSOLE_CONSUMER); \
 	fi
 
 verify: ## Recompute every window from transactions_raw and compare with the table
 	@if $(IN_DOCKER); then \
 		$(COMPOSE) run --rm -T --no-deps -e WATERMARK="$$WATERMARK" -e DEDUPLICATE_ORDERS="$$DEDUPLICATE_ORDERS" \
-			--volume "$(CURDIR)/verify:/app/verify:ro,z" clickhouse-consumer python verify/verify.py --timeout $(TIMEOUT); \
+			--volume "$(CURDIR)/verify:/app/verify:ro,z" clickhouse-consumer python verify/verify.py --timeout "$$TIMEOUT"; \
 	else \
-		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=localhost:$${KAFKA_PORT:-9092} .venv/bin/python verify/verify.py --timeout $(TIMEOUT); \
+		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:$${KAFKA_PORT:-9092} CLICKHOUSE_HOST=127.0.0.1 .venv/bin/python verify/verify.py --timeout "$$TIMEOUT"; \
 	fi
 
 test: setup ## Run the tests, on stacks of their own without Docker
