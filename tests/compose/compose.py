@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,7 @@ class Compose:
 
     def shell(self, line: str, timeout_sec: float = DEADLINE_SEC) -> str:
         """Run a command line as users type it."""
-        line = line.replace("docker-compose exec", f"{' '.join(self.command)} exec -T")
+        line = re.sub("docker[- ]compose exec", f"{' '.join(self.command)} exec -T", line)
         return self.run(["bash", "-c", line], timeout_sec)
 
     def run(self, command: list[str], timeout_sec: float) -> str:
