@@ -23,7 +23,8 @@ SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 CONSOLE_CONSUMER = --topic "$$TOPIC" --from-beginning --max-messages "$$MAX" --timeout-ms 10000
 # What each test suite may import is in its pytest.ini: one process per suite.
-UNIT_SUITES = producer spark-job clickhouse-consumer clickhouse-init verify contract local-stack docs benchmarks
+# The longest ones first, because two run at a time.
+UNIT_SUITES = spark-job contract producer clickhouse-consumer local-stack clickhouse-init verify docs benchmarks
 COG = -I docs -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
 	tests/README.md tests/chaos/README.md tests/benchmarks/README.md
 LINT = .local/lint/bin
