@@ -1,8 +1,8 @@
 """Set up what runs the project without Docker: `.venv`, and Java, Kafka, ClickHouse in `.local`.
 
 With --lint, only what `make lint` needs. Needs only Python's standard library. Makes only what is
-missing, so it may be run at any time, and again after an interruption: each step writes its stamp
-last.
+missing or damaged, so it may be run at any time, and again after an interruption: each step writes
+its stamp last.
 """
 
 import sys
@@ -17,6 +17,7 @@ import argparse
 import importlib.util
 from collections.abc import Sequence
 
+from paths import PROJECT, USABLE_PATHS, is_usable
 from setup import clickhouse_library
 from setup.clickhouse_library import CLICKHOUSE_STEP
 from setup.jars import CONNECTOR_STEP, KAFKA_STEP
@@ -33,8 +34,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--lint", action="store_true", help="only what `make lint` needs")
     is_for_lint = parser.parse_args(arguments).lint
     try:
+        check_machine()
         (set_up_lint if is_for_lint else set_up_all)()
-    except SetupError as error:
+    except (SetupError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -44,14 +46,12 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def set_up_lint() -> None:
-    check_python()
     with setup_lock():
         set_up([LINT_STEP], workers=1)
     print("Set up: .local/lint is complete.", file=sys.stderr)
 
 
 def set_up_all() -> None:
-    check_python()
     clickhouse_library.package()
     with setup_lock():
         set_up(FIRST_STEPS, workers=1)
@@ -59,7 +59,10 @@ def set_up_all() -> None:
     print("Set up: .venv and .local/tools are complete.", file=sys.stderr)
 
 
-def check_python() -> None:
+def check_machine() -> None:
+    """Raise SetupError if nothing could be set up here."""
+    if not is_usable(PROJECT):
+        raise SetupError(f"the folders of the project {USABLE_PATHS}, unlike {str(PROJECT)!r}")
     if not all(importlib.util.find_spec(name) for name in ("venv", "ensurepip")):
         raise SetupError(
             "this Python cannot make virtual environments;"

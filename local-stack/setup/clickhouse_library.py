@@ -6,7 +6,7 @@ import tarfile
 
 from paths import TOOLS, VENV
 from setup.packages import pip
-from setup.steps import SetupError, Step, fingerprint, is_stamped, new_folder, put_in_place, run
+from setup.steps import SetupError, Step, is_stamped, new_folder, put_in_place, run, write_stamp
 
 VERSION = "26.7.3-stable.1"
 PACKAGES = {
@@ -48,13 +48,13 @@ def make_clickhouse() -> None:
             raise SetupError(f"{archive_file.name} does not contain package/libchdb.so")
         shutil.copyfileobj(content, library)
     archive_file.unlink()
-    (folder / "stamp").write_text(fingerprint(package()))
+    write_stamp(folder / "stamp", package(), made=[folder / "libchdb.so"])
     put_in_place(folder)
 
 
 CLICKHOUSE_STEP = Step(
     "ClickHouse (178 MB)",
     1000,
-    lambda: is_stamped(TOOLS / "clickhouse", "stamp", package()),
+    lambda: is_stamped(TOOLS / "clickhouse" / "stamp", package()),
     make_clickhouse,
 )

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from locales import LOCALE
 from paths import TOOLS, VENV
 from setup.packages import pip
 from setup.steps import Step, new_folder, put_in_place
@@ -45,12 +46,16 @@ def java_home(java: str) -> str | None:
     """The home of this Java, or None if it is missing or too old."""
     try:
         settings = subprocess.run(
-            [java, "-XshowSettings:properties", "-version"], capture_output=True, text=True
+            [java, "-XshowSettings:properties", "-version"],
+            env={**os.environ, **LOCALE},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
         ).stderr
     except OSError:
         return None
-    home = re.search(r"^\s*java\.home = (.+)$", settings, re.MULTILINE)
-    version = re.search(r"^\s*java\.specification\.version = (\d+)$", settings, re.MULTILINE)
+    text = os.fsdecode(settings)
+    home = re.search(r"^\s*java\.home = (.+)$", text, re.MULTILINE)
+    version = re.search(r"^\s*java\.specification\.version = (\d+)$", text, re.MULTILINE)
     return home[1] if home and version and int(version[1]) >= MIN_JAVA else None
 
 
@@ -83,5 +88,5 @@ def java_key_store(certificates: Sequence[bytes]) -> bytes:
 
 
 JAVA_STEP = Step(
-    "Java (this machine's, else 34 MB)", 200, lambda: os.access(JAVA, os.X_OK), make_java
+    "Java (this machine's, else 34 MB)", 200, lambda: java_home(str(JAVA)) is not None, make_java
 )

@@ -1,11 +1,13 @@
 """Python packages: in .venv what the project runs with, in .local/lint what `make lint` needs."""
 
+import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from paths import LOCAL, PROJECT, VENV
-from setup.steps import Step, fingerprint, is_stamped, run
+from setup.steps import Step, is_stamped, run, write_stamp
 
 FOLDERS = ("producer", "clickhouse-consumer", "spark-job", "local-stack", "tests")
 REQUIREMENTS = [PROJECT / folder / "requirements.txt" for folder in FOLDERS]
@@ -23,21 +25,43 @@ LINT_REQUIREMENTS = [
 
 def is_usable(venv: Path) -> bool:
     """Made by this Python for this folder, and not left half-way by an interrupted pip."""
-    return is_stamped(venv, "base", str(venv), sys.version) and not (venv / "unfinished").exists()
+    has_python = os.access(venv / "bin" / "python", os.X_OK)
+    is_from_here = is_stamped(venv / "base", str(venv), sys.version)
+    return has_python and is_from_here and not (venv / "unfinished").exists()
 
 
 def is_installed(venv: Path, stamp: str, requirements: Sequence[Path]) -> bool:
-    return is_usable(venv) and is_stamped(venv, stamp, *requirements)
+    return (
+        is_usable(venv)
+        and is_stamped(venv / stamp, *requirements)
+        and listed(requirements) <= present(venv)
+    )
+
+
+def listed(requirements: Sequence[Path]) -> set[str]:
+    """The packages in the files, as the names of the folders where pip keeps what it knows."""
+    texts = [file.read_text(encoding="utf-8") for file in requirements]
+    pins = re.findall(r"^([\w.-]+)==([^\s;#]+)", "\n".join(texts), re.MULTILINE)
+    return {metadata_folder(f"{name}-{version}.dist-info") for name, version in pins}
+
+
+def present(venv: Path) -> set[str]:
+    found = venv.glob("lib/python3*/site-packages/*.dist-info")
+    return {metadata_folder(path.name) for path in found}
+
+
+def metadata_folder(name: str) -> str:
+    return re.sub("[-_.]+", "-", name).lower()
 
 
 def install(venv: Path, stamp: str, requirements: Sequence[Path], *options: str) -> None:
     """Install what the files list; make the virtual environment first if it is not usable."""
     if not is_usable(venv):
         run(sys.executable, "-m", "venv", "--clear", venv)
-        (venv / "base").write_text(fingerprint(str(venv), sys.version))
+        write_stamp(venv / "base", str(venv), sys.version)
     (venv / "unfinished").touch()
     pip(venv, "install", *options, *(word for path in requirements for word in ("-r", path)))
-    (venv / stamp).write_text(fingerprint(*requirements))
+    write_stamp(venv / stamp, *requirements)
     (venv / "unfinished").unlink()
 
 
