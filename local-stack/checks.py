@@ -1,11 +1,13 @@
 """What must be true before services start. Each check raises StackError with what to do."""
 
-import json
+import os
+import pwd
 import shutil
+import tempfile
 from collections.abc import Collection
 
 from paths import TOOLS
-from ports import StackSettings, is_free
+from ports import SAFE_PORTS, StackSettings, is_free
 from services import ports_of
 from supervision import StackError
 
@@ -13,10 +15,14 @@ MIN_FREE_MB = 500
 
 
 def check_startable(stack: StackSettings) -> None:
-    """The set-up is done, and the disk has room for the folder of the stack, which is made."""
+    """The set-up is done, and the folder of the stack, which is made, has room for files."""
     if not all((TOOLS / tool).exists() for tool in ("java", "kafka", "clickhouse")):
         raise StackError("not set up yet: run make setup")
-    stack.directory.mkdir(parents=True, exist_ok=True)
+    try:
+        stack.directory.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=stack.directory).close()
+    except OSError as error:
+        raise StackError(f"STACK_DIR must be a folder to write to: {error}") from None
     free_mb = shutil.disk_usage(stack.directory).free // 2**20
     if free_mb < MIN_FREE_MB:
         raise StackError(f"{MIN_FREE_MB} MB are needed in {stack.directory}, {free_mb} are free")
@@ -28,16 +34,41 @@ def check_ports(services: Collection[str], stack: StackSettings) -> None:
         if not is_free(port):
             raise StackError(
                 f"port {port} is in use by another program; choose another one with {variable},"
-                f" for example {variable}={port + 10000} make local-up"
+                f" for example {variable}={other_port(port, stack)} make local-up"
             )
+
+
+def other_port(port: int, stack: StackSettings) -> int:
+    """A free port that the stack does not use, 10,000 above this one if possible."""
+    for other in [port + 10000, *SAFE_PORTS]:
+        if other <= 65535 and other not in stack.ports().values() and is_free(other):
+            break
+    return other
 
 
 def check_same_ports(stack: StackSettings) -> None:
     """A stack that is running was started with the ports that are set now."""
-    running = json.loads((stack.directory / "ports.json").read_text())
-    for variable, port in stack.ports().items():
-        if running[variable] != port:
+    running = StackSettings.last_started_in(stack.directory)
+    if running is None:
+        raise StackError(
+            f"the stack in {stack.directory} runs, but its ports.json is damaged;"
+            " stop it with make local-down first"
+        )
+    for variable, port in running.ports().items():
+        if stack.ports()[variable] != port:
             raise StackError(
-                f"the stack in {stack.directory} runs with {variable}={running[variable]};"
+                f"the stack in {stack.directory} runs with {variable}={port};"
                 " stop it with make local-down first"
             )
+
+
+def check_user(services: Collection[str]) -> None:
+    """The user has a name if one of the services needs it."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        if any(name.startswith("spark") for name in services):
+            raise StackError(
+                f"Spark needs a user with a name, and user {os.getuid()} has none: add a line to"
+                f" /etc/passwd, for example spark:x:{os.getuid()}:{os.getgid()}::/tmp:/bin/sh"
+            ) from None

@@ -1,12 +1,11 @@
 """The configuration of supervisord, made from the table of services."""
 
-import re
 import shlex
 from collections.abc import Collection
 from configparser import RawConfigParser
 
 from paths import LOCAL_STACK
-from ports import SettingsError, StackSettings
+from ports import StackSettings
 from services import TABLE, Service
 from supervision import socket_path
 
@@ -25,17 +24,13 @@ SHARED_OPTIONS = {
     "stdout_logfile_maxbytes": "10MB",
 }
 RUNS_ONCE_OPTIONS = {"startsecs": "0", "autorestart": "unexpected"}
-UNUSABLE = (
-    "STACK_DIR and the folder of the project must be paths without both kinds of quotation marks"
-    " and without # or ; after a space, unlike {}"
-)
 
 
 def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigParser:
     """The configuration of supervisord for the folder of the stack, where it runs.
 
-    It knows all services and starts the given ones. Raises SettingsError if a path
-    cannot be expressed in it.
+    It knows all services and starts the given ones. It can express all paths that
+    `paths.is_usable` allows.
     """
     parser = RawConfigParser()
     parser["unix_http_server"] = {"file": escaped(str(socket_path(stack))), "chmod": "0700"}
@@ -46,7 +41,7 @@ def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigP
         "logfile": "log/supervisord.log",
         "logfile_maxbytes": "1MB",
         "logfile_backups": "1",
-        "pidfile": "pids/supervisord",
+        "silent": "true",  # on its standard output, which nobody rotates
     }
     for service in TABLE:
         parser[f"program:{service.name}"] = {
@@ -68,15 +63,10 @@ def command(service: Service, stack: StackSettings) -> str:
 def environment(service: Service, stack: StackSettings) -> str:
     """Pairs as supervisor reads them, which knows quotation marks but no escape character."""
     values = {name: service.filled_in(text, stack) for name, text in service.environment.items()}
-    for value in values.values():
-        if {"'", '"'} <= set(value) or value != value.strip("'\""):
-            raise SettingsError(UNUSABLE.format(value))
     quotes = {name: "'" if '"' in value else '"' for name, value in values.items()}
     return ",".join(f"{name}={quotes[name]}{value}{quotes[name]}" for name, value in values.items())
 
 
 def escaped(option: str) -> str:
-    """The option with % doubled. Raises SettingsError if part of it would be read as a comment."""
-    if re.search(r"\s[#;]|\n", option):
-        raise SettingsError(UNUSABLE.format(option))
+    """The option as supervisor reads it, which fills in names after %."""
     return option.replace("%", "%%")

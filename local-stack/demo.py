@@ -208,7 +208,7 @@ def main(env: Mapping[str, str]) -> int:
         check_startable(stack)
         shutil.rmtree(stack.directory, ignore_errors=True)
         return run(stack, settings, str(rate), duration_sec)
-    except (StackError, SettingsError) as error:
+    except (StackError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ launch.py NAME COMMAND...
 The lock proves that the pid in the file is that of the service: a supervisord that is killed does
 not release it, the end of the service does. So a service whose supervisord was killed can be found,
 and an unrelated process is never mistaken for a service. Runs in the folder of the stack. COMMAND
-replaces this process, so the pid stays the same.
+replaces this process, so the pid stays the same. supervisord itself runs in the same way.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from ports import StackSettings
 
 PID_FILES = "pids"
 
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args(arguments)
     hold_pid_file(given.name)
+    # A heartbeat of an earlier process says nothing about this one.
+    StackSettings(Path()).health_file(given.name).unlink(missing_ok=True)
     os.execvp(given.command[0], given.command)
 
 
@@ -56,7 +60,7 @@ def running_pid(directory: Path, name: str) -> int | None:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return int(file.read() or 0) or None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass
     return None
 

@@ -11,11 +11,11 @@ import json
 import random
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from paths import LOCAL, PROJECT
+from paths import LOCAL, PROJECT, USABLE_PATHS, is_usable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -54,6 +54,11 @@ class StackSettings:
         A relative STACK_DIR is a folder of the project.
         """
         directory = PROJECT / (env.get("STACK_DIR") or cls.directory)
+        for path in (directory, PROJECT):
+            if not is_usable(path):
+                raise SettingsError(
+                    f"STACK_DIR and the project {USABLE_PATHS}, unlike {str(path)!r}"
+                )
         stack = cls(directory, **{name: port_from(env, name.upper()) for name in port_names()})
         ports = list(stack.ports().values())
         for variable, port in stack.ports().items():
@@ -69,12 +74,15 @@ class StackSettings:
 
     @classmethod
     def last_started_in(cls, directory: Path) -> Self | None:
-        """The stack that was last started in a folder, whether it runs or not."""
-        file = directory / "ports.json"
-        if not file.exists():
+        """The stack that was last started in a folder, whether it runs or not; None if unknown."""
+        ports = read_json(directory / "ports.json")
+        if not isinstance(ports, dict):
             return None
-        ports = {name.lower(): port for name, port in json.loads(file.read_text()).items()}
-        return cls(directory, **ports)
+        try:
+            stack = cls.from_env({name: str(port) for name, port in ports.items()})
+        except SettingsError:
+            return None
+        return replace(stack, directory=directory)
 
     def ports(self) -> dict[str, int]:
         """Variable -> port."""
@@ -110,6 +118,14 @@ def port_from(env: Mapping[str, str], variable: str) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= 65535):
         raise SettingsError(f"{variable} must be a port from 1 to 65535, not {text!r}")
     return int(text)
+
+
+def read_json(file: Path) -> Any:
+    """The content of the file; None if there is none, or if it was damaged, as by a full disk."""
+    try:
+        return json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
 
 
 def is_free(port: int) -> bool:

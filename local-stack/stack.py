@@ -16,10 +16,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from supervisor.xmlrpc import Faults
 
 import supervision
-from checks import check_ports, check_same_ports, check_startable
+from checks import check_ports, check_same_ports, check_startable, check_user
 from configuration import configuration
+from launch import running_pid
 from paths import PROJECT, TOOLS, VENV
-from ports import SettingsError, StackSettings, is_free
+from ports import SettingsError, StackSettings, is_free, read_json
 from services import SERVICES, ports_of
 from status import ServiceStatus, next_steps, service_status, table
 from supervision import StackError, eventually, ignoring_fault, supervisor
@@ -46,15 +47,16 @@ class Stack(StackSettings):
         """Start these services unless they were started before; return once all of them answer.
 
         Services that start together with supervisord inherit `environment`, for example WATERMARK.
-        A stack that starts here and does not answer within the deadline is stopped again. Raises
-        SettingsError if the path of the folder cannot be used.
+        A stack that starts here and does not answer within the deadline is stopped again.
         """
         if self.is_up():
+            supervision.check_answers(self)
             say(f"The stack in {self.directory} is already running.")
             self._start_missing(services)
             self.wait_until_healthy(deadline_sec, say, services)
             return
         check_startable(self)
+        check_user(services)
         conf = configuration(self, services)
         orphans = supervision.stop_orphans(self)
         if orphans:
@@ -132,8 +134,8 @@ class Stack(StackSettings):
 
     def pid(self, service: str) -> int:
         """The process of a service or "supervisord", 0 if it has none. The stack must be up."""
-        if service == "supervisord":
-            return int(supervisor(self).getPID())
+        if service == supervision.SUPERVISORD:
+            return running_pid(self.directory, service) or 0
         return int(supervisor(self).getProcessInfo(service)["pid"])
 
     def stop(self, service: str) -> None:
@@ -151,8 +153,8 @@ class Stack(StackSettings):
 
     def chosen_services(self) -> list[str]:
         """The services that `up` was asked to start since the stack last started."""
-        file = self.directory / "services.json"
-        return json.loads(file.read_text()) if file.exists() else list(SERVICES)
+        chosen = read_json(self.directory / "services.json")
+        return chosen if isinstance(chosen, list) else list(SERVICES)
 
     def _start_missing(self, services: Collection[str]) -> None:
         """Start those of the services that a running stack was not asked to start before."""
@@ -212,7 +214,7 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
-    except StackError as error:
+    except (StackError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

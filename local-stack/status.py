@@ -1,5 +1,6 @@
 """What a user sees of a stack: the state of each service, and what to do next."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import probes
 from launch import running_pid
 from ports import StackSettings
 from services import BY_NAME
+from supervision import SUPERVISORD
 
 
 class ServiceStatus(NamedTuple):
@@ -28,6 +30,8 @@ def service_status(
     address = service.filled_in(service.address, stack)
     if process is None:
         pid = running_pid(stack.directory, name) or 0
+        if running_pid(stack.directory, SUPERVISORD):
+            return ServiceStatus(name, "UNKNOWN", pid, 0, address, "supervisord does not answer")
         state = "ORPHANED" if pid else "STOPPED"
         return ServiceStatus(name, state, pid, 0, address, "is not supervised")
     state = process["statename"]
@@ -36,7 +40,8 @@ def service_status(
     problem = f"is {state}"
     if is_running or is_done:
         problem = probes.problem(service.probe, stack)
-    uptime_sec = process["now"] - process["start"] if is_running else 0
+    # Not below 0, even if the clock has been set back.
+    uptime_sec = max(process["now"] - process["start"], 0) if is_running else 0
     return ServiceStatus(name, state, process["pid"], uptime_sec, address, problem)
 
 
@@ -56,7 +61,7 @@ def next_steps(stack: StackSettings) -> str:
     """What a user may do with a stack that runs, in commands that name its ports and folder."""
 
     def moved(variable: str, value: object, usual: object) -> str:
-        return "" if value == usual else f"{variable}={value} "
+        return "" if value == usual else f"{variable}={shlex.quote(str(value))} "
 
     servers = f"localhost:{stack.kafka_port}"
     servers = moved("KAFKA_BOOTSTRAP_SERVERS", servers, f"localhost:{StackSettings.kafka_port}")
@@ -69,7 +74,7 @@ def next_steps(stack: StackSettings) -> str:
     folder = moved("STACK_DIR", stack.directory, StackSettings.directory)
     return f"""
 Everything runs. Logs: {stack.directory / "log"}
-  send transactions   . .venv/bin/activate && {servers}python producer/producer.py
+  send transactions   {servers}.venv/bin/python producer/producer.py
   watch the sales     {site} (user consumer, password MySecret)
   look at a topic     {kafka}make topics TOPIC=transactions_agg
   query               {http}make query

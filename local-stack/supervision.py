@@ -1,6 +1,7 @@
 """supervisord, which runs the services and starts them again when they end."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from configparser import RawConfigParser
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,14 @@ from xmlrpc.client import Fault, ServerProxy
 from supervisor.xmlrpc import SupervisorTransport
 
 from launch import PID_FILES, running_pid
+from locales import LOCALE
 from paths import LOCAL_STACK, TOOLS, VENV
 from ports import StackSettings
 from services import SERVICES
 
+SUPERVISORD = "supervisord"  # of its pid file
 START_SEC = 90.0
+ANSWER_SEC = 10.0
 ORPHAN_STOP_SEC = 15.0
 SOCKET_PATH_LIMIT = 90  # systems allow 103 and more; supervisord adds its pid for a moment
 
@@ -49,18 +54,40 @@ def start_supervisord(
     Raises StackError.
     """
     prepare_folder(stack)
-    with (stack.directory / "supervisord.conf").open("w") as file:
-        configuration.write(file)
-    result = subprocess.run(
-        [VENV / "bin" / "python", "-m", "supervisor.supervisord", "-c", file.name],
-        cwd=stack.directory,
-        env={**os.environ, **environment, **stack.environment(), **tools_environment()},
-        capture_output=True,
-        text=True,
-    )
-    if result.returncode != 0:
-        raise StackError(f"supervisord does not start: {result.stderr.strip()}")
-    eventually(lambda: is_up(stack), START_SEC, "supervisord did not answer")
+    text = io.StringIO()
+    configuration.write(text)
+    (stack.directory / "supervisord.conf").write_bytes(os.fsencode(text.getvalue()))
+    python = VENV / "bin" / "python"
+    errors = stack.directory / "log" / "supervisord.err"
+    # Not as a daemon: a process that it forks would not hold the lock of launch.py.
+    with errors.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(python, LOCAL_STACK / "launch.py", SUPERVISORD),
+                *(python, "-m", "supervisor.supervisord", "--nodaemon", "-c", "supervisord.conf"),
+            ],
+            cwd=stack.directory,
+            env={
+                **os.environ,
+                **environment,
+                **stack.environment(),
+                **tools_environment(),
+                **LOCALE,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    def has_ended() -> bool:
+        return process.poll() is not None
+
+    eventually(lambda: answers(stack) or has_ended(), START_SEC, "supervisord did not answer")
+    if has_ended():
+        raise StackError(
+            f"supervisord does not start: {errors.read_text(errors='replace').strip()}"
+        )
 
 
 def prepare_folder(stack: StackSettings) -> None:
@@ -90,12 +117,30 @@ def tools_environment() -> dict[str, str]:
 
 def stop_supervisord(stack: StackSettings, deadline_sec: float) -> None:
     """Stop all services, then supervisord; returns when it has ended. Raises StackError."""
-    supervisor(stack).shutdown()
+    if pid := running_pid(stack.directory, SUPERVISORD):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     eventually(lambda: not is_up(stack), deadline_sec, "supervisord did not end")
 
 
 def is_up(stack: StackSettings) -> bool:
-    """Whether supervisord runs, even if it is just ending."""
+    """Whether supervisord runs, even if it is just starting or ending, or does not answer."""
+    return running_pid(stack.directory, SUPERVISORD) is not None
+
+
+def check_answers(stack: StackSettings) -> None:
+    """Raise StackError if the supervisord that runs can be told nothing."""
+    try:
+        eventually(lambda: answers(stack), ANSWER_SEC, "")
+    except StackError:
+        raise StackError(
+            f"the stack in {stack.directory} runs, but its supervisord does not answer; perhaps"
+            f" {socket_path(stack)} was deleted. Stop it with make local-down first"
+        ) from None
+
+
+def answers(stack: StackSettings) -> bool:
+    """Whether supervisord answers through its socket."""
     try:
         supervisor(stack).getState()
     except Fault:
@@ -106,7 +151,7 @@ def is_up(stack: StackSettings) -> bool:
 
 
 def processes(stack: StackSettings) -> dict[str, dict[str, Any]]:
-    """What supervisord says about each service; empty if it does not run or is just ending."""
+    """What supervisord says about each service; empty if it does not answer or is just ending."""
     try:
         return {process["name"]: process for process in supervisor(stack).getAllProcessInfo()}
     except (Fault, OSError, HTTPException):

@@ -96,6 +96,21 @@ def test_a_stack_beside_others_has_eight_free_ports(tmp_path: Path) -> None:
     assert all(map(is_free, ports))
 
 
+@pytest.mark.parametrize(
+    "name", ['it\'s "one"', "a #1", "a ;b", "two\nlines", "a:b", "a,b", "{a}", "what?", "oh!"]
+)
+def test_a_folder_that_a_service_cannot_use_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="^STACK_DIR and the project must be paths in UTF-8 "):
+        StackSettings.from_env({"STACK_DIR": f"/{name}"})
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"KAFKA_PORT": null}', "\x00"])
+def test_a_stack_whose_ports_were_damaged_is_unknown(content: str, tmp_path: Path) -> None:
+    (tmp_path / "ports.json").write_text(content)
+
+    assert StackSettings.last_started_in(tmp_path) is None
+
+
 def test_the_stack_that_was_last_started_in_a_folder_is_known_by_its_ports(tmp_path: Path) -> None:
     assert StackSettings.last_started_in(tmp_path) is None
 

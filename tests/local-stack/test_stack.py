@@ -57,7 +57,7 @@ def test_down_of_a_stack_that_does_not_run_is_not_an_error(
     ("setting", "value", "problem"),
     [
         ("KAFKA_PORT", "kafka", "KAFKA_PORT must be a port from 1 to 65535, not 'kafka'\n"),
-        ("STACK_DIR", "a #1", "STACK_DIR and the folder of the project must be paths without "),
+        ("STACK_DIR", "a #1", "STACK_DIR and the project must be paths in UTF-8 without "),
     ],
 )
 def test_a_wrong_setting_is_one_line_and_exit_code_2(
@@ -75,6 +75,42 @@ def test_a_wrong_setting_is_one_line_and_exit_code_2(
     assert output == ""
     assert error.startswith(problem)
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status"])
+@pytest.mark.parametrize("folder", ["file", "file/stack"])
+def test_a_folder_that_is_a_file_is_no_traceback(
+    command: str,
+    folder: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("STACK_DIR", str(tmp_path / folder))
+
+    assert stack.main([command]) == (0 if command == "down" else 1)
+    assert capsys.readouterr().err.count("\n") == (1 if command == "up" else 0)
+
+
+def test_an_error_of_the_system_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pids" / "kafka").mkdir(parents=True)  # cannot be read, as if it were another's
+    monkeypatch.setenv("STACK_DIR", str(tmp_path))
+
+    assert stack.main(["down"]) == 1
+    error = capsys.readouterr().err
+    assert error == f"[Errno 21] Is a directory: '{tmp_path}/pids/kafka'\n"
+
+
+@pytest.mark.parametrize("content", ["", "[", "{}", "null"])
+def test_all_services_are_meant_if_the_chosen_ones_are_unknown(
+    content: str, tmp_path: Path
+) -> None:
+    (tmp_path / "services.json").write_text(content)
+
+    assert Stack(tmp_path).chosen_services() == list(SERVICES)
 
 
 def test_the_command_line_runs_as_a_program(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """What a user sees of a stack."""
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from ports import StackSettings
 from status import ServiceStatus, next_steps, service_status, table
@@ -40,6 +43,16 @@ def test_topics_that_failed_are_not_done(tmp_path: Path) -> None:
     assert service_status(StackSettings(tmp_path), "topics", process).problem == "is EXITED"
 
 
+@pytest.mark.parametrize("name", ["with space", "(1)", "$HOME 'x'"])
+def test_the_next_steps_can_be_pasted(name: str, tmp_path: Path) -> None:
+    (line,) = re.findall("make local-down|STACK_DIR=.*", next_steps(StackSettings(tmp_path / name)))
+    shown = line.replace("make local-down", "sh -c 'echo $STACK_DIR'")
+
+    pasted = subprocess.run(["sh", "-c", shown], capture_output=True, text=True)
+
+    assert pasted.stdout == f"{tmp_path / name}\n", pasted.stderr
+
+
 def test_the_next_steps_are_for_the_stack_that_was_started(tmp_path: Path) -> None:
     usual = next_steps(StackSettings())
     assert not re.search(r"[A-Z]=", usual.replace("TOPIC=", ""))
@@ -47,7 +60,7 @@ def test_the_next_steps_are_for_the_stack_that_was_started(tmp_path: Path) -> No
         StackSettings(tmp_path, kafka_port=1, clickhouse_port=2, clickhouse_http_port=3)
     )
     for command in (
-        "KAFKA_BOOTSTRAP_SERVERS=localhost:1 python",
+        "KAFKA_BOOTSTRAP_SERVERS=localhost:1 .venv/bin/python producer/producer.py",
         "localhost:3/analytics",
         "KAFKA_PORT=1 make topics",
         "CLICKHOUSE_HTTP_PORT=3 make query",
