@@ -75,7 +75,7 @@ topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 	@if $(IN_DOCKER); then \
 		$(COMPOSE) exec -T kafka kafka-console-consumer --bootstrap-server kafka:29092 $(CONSOLE_CONSUMER); \
 	else \
-		$(MAKE) --no-print-directory setup && .local/tools/java/bin/java -cp 'local-stack/conf:.local/tools/kafka/*' \
+		$(MAKE) --no-print-directory setup && LC_ALL=C.UTF-8 .local/tools/java/bin/java -Duser.language=en -cp 'local-stack/conf:.local/tools/kafka/*' \
 			org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server 127.0.0.1:$${KAFKA_PORT:-9092} $(CONSOLE_CONSUMER); \
 	fi
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
 import probes
+from locales import JAVA_LANGUAGE
 from paths import LOCAL_STACK, PROJECT, TOOLS, VENV
 from ports import StackSettings
 from probes import Probe
@@ -39,6 +40,8 @@ class Service:
 # Spark's executors, which carry the load, go without.
 QUICK_START = "-XX:TieredStopAtLevel=1"
 SERIAL_GC = "-XX:+UseSerialGC"
+# Of the broker, ZooKeeper and Spark's daemons; that of the job is in spark-defaults.conf.
+JAVA_OPTIONS = (QUICK_START, SERIAL_GC, JAVA_LANGUAGE)
 KAFKA_CLASS_PATH = "{local_stack}/conf:{tools}/kafka/*"
 SPARK_CLASS = "{spark_home}/bin/spark-class"
 SPARK_ENVIRONMENT = {
@@ -48,7 +51,7 @@ SPARK_ENVIRONMENT = {
 SPARK_DAEMON_ENVIRONMENT = {
     **SPARK_ENVIRONMENT,
     "SPARK_DAEMON_MEMORY": "256m",
-    "SPARK_DAEMON_JAVA_OPTS": f"{QUICK_START} {SERIAL_GC}",
+    "SPARK_DAEMON_JAVA_OPTS": " ".join(JAVA_OPTIONS),
 }
 
 TABLE = (
@@ -56,7 +59,7 @@ TABLE = (
         name="zookeeper",
         stop_order=10,
         command=(
-            *("java", "-Xmx128m", QUICK_START, SERIAL_GC, "-cp", KAFKA_CLASS_PATH),
+            *("java", "-Xmx128m", *JAVA_OPTIONS, "-cp", KAFKA_CLASS_PATH),
             *("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zookeeper.properties"),
         ),
         probe=probes.zookeeper,
@@ -67,7 +70,7 @@ TABLE = (
         name="kafka",
         stop_order=20,
         command=(
-            *("java", "-Xmx512m", SERIAL_GC, QUICK_START, "-Djava.io.tmpdir=tmp"),
+            *("java", "-Xmx512m", *JAVA_OPTIONS, "-Djava.io.tmpdir=tmp"),
             *("-cp", KAFKA_CLASS_PATH, "kafka.Kafka", "{local_stack}/conf/kafka.properties"),
             *("--override", "listeners=PLAINTEXT://127.0.0.1:{kafka_port}"),
             *("--override", "advertised.listeners=PLAINTEXT://127.0.0.1:{kafka_port}"),
