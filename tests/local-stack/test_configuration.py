@@ -55,6 +55,14 @@ def test_every_service_but_the_topics_is_restarted(processes: dict[str, ProcessC
     assert {process.startretries for process in processes.values()} == {1000}
 
 
+def test_every_program_in_java_is_english(processes: dict[str, ProcessConfig]) -> None:
+    for name, process in processes.items():
+        _, _, _, program, *arguments = shlex.split(process.command)
+        daemon_options = process.environment.get("SPARK_DAEMON_JAVA_OPTS", "").split()
+        if program == "java" or Path(program).name == "spark-class":
+            assert "-Duser.language=en" in (*arguments, *daemon_options), name
+
+
 def test_a_stop_signals_the_service_and_kills_its_children_only_later(
     processes: dict[str, ProcessConfig],
 ) -> None:
