@@ -27,7 +27,8 @@ CONSOLE_CONSUMER = --topic "$$TOPIC" --from-beginning --max-messages "$$MAX" --t
 UNIT_SUITES = spark-job contract producer clickhouse-consumer local-stack clickhouse-init verify docs benchmarks
 COG = -I docs -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
 	tests/README.md tests/chaos/README.md tests/benchmarks/README.md
-LINT = .local/lint/bin
+# Not the programs beside it: they do not start in a folder with a $ in its name.
+LINT = .local/lint/bin/python -m
 BENCH_PATH = local-stack:verify:tests/support:tests/benchmarks
 QUICK_PARTS = start,freshness,footprint,overload,producer,pace,job,consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
@@ -117,24 +118,24 @@ bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes
 	@QUICK=1 ONLY=$(or $(ONLY),$(QUICK_PARTS)) PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 audit: setup ## Look up known vulnerabilities of the pinned packages (asks PyPI)
-	@.venv/bin/python -m venv .local/audit && .local/audit/bin/pip install --quiet pip-audit==2.10.1
-	@.local/audit/bin/pip-audit --strict --disable-pip --no-deps $(patsubst %,--requirement %/requirements.txt,producer spark-job clickhouse-consumer local-stack tests)
+	@.venv/bin/python -m venv .local/audit && .local/audit/bin/python -m pip install --quiet pip-audit==2.10.1
+	@.local/audit/bin/python -m pip_audit --strict --disable-pip --no-deps $(patsubst %,--requirement %/requirements.txt,producer spark-job clickhouse-consumer local-stack tests)
 
 docs: lint-setup ## Write the tables of the documentation that come from code or results
-	@$(LINT)/cog -r $(COG)
+	@$(LINT) cogapp -r $(COG)
 
 lint: lint-setup ## Check style, types and generated tables; changes nothing
-	@$(LINT)/ruff check
-	@$(LINT)/ruff format --check
+	@$(LINT) ruff check
+	@$(LINT) ruff format --check
 	@for folder in producer spark-job clickhouse-consumer verify; do \
-		(cd $$folder && ../$(LINT)/mypy --config-file ../pyproject.toml .) || exit 1; \
+		(cd $$folder && ../$(LINT) mypy --config-file ../pyproject.toml .) || exit 1; \
 	done
-	@cd local-stack && MYPYPATH=../verify ../$(LINT)/mypy --config-file ../pyproject.toml .
-	@$(LINT)/cog --check --check-fail-msg="run make docs" $(COG)
+	@cd local-stack && MYPYPATH=../verify ../$(LINT) mypy --config-file ../pyproject.toml .
+	@$(LINT) cogapp --check --check-fail-msg="run make docs" $(COG)
 
 format: lint-setup ## Format the code
-	@$(LINT)/ruff check --fix
-	@$(LINT)/ruff format
+	@$(LINT) ruff check --fix
+	@$(LINT) ruff format
 
 lint-setup: ## Set up what make lint needs, a tenth of what the tests need
 	@$(PYTHON) local-stack/install.py --lint

@@ -40,10 +40,9 @@ def check_ports(services: Collection[str], stack: StackSettings) -> None:
 
 def other_port(port: int, stack: StackSettings) -> int:
     """A free port that the stack does not use, 10,000 above this one if possible."""
-    for other in [port + 10000, *SAFE_PORTS]:
-        if other <= 65535 and other not in stack.ports().values() and is_free(other):
-            break
-    return other
+    candidates: list[int] = [port + 10000, *SAFE_PORTS]
+    own = stack.ports().values()
+    return next(p for p in candidates if p <= 65535 and p not in own and is_free(p))
 
 
 def check_same_ports(stack: StackSettings) -> None:
