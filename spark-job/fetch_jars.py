@@ -17,10 +17,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 from xml.etree import ElementTree
 
-REPOSITORY = "repo1.maven.org"
 # All in a temporary folder, where Ivy runs. To Ivy, brackets, parentheses and $ in the name of a
 # folder have a meaning. Nothing from the user's own Ivy or Maven folders gets in.
 IVY_HOME, JARS, IVY_FILE, JAVA_OPTIONS = "home", "jars", "ivy.xml", "java.options"
@@ -77,12 +76,15 @@ def ivy_jar() -> Path:
 
 
 def proxy_options(proxies: Mapping[str, str]) -> list[str]:
-    """Java's options for the proxy through which this machine reaches Maven Central, if any."""
+    """Java's options for the proxies of `getproxies()`. Maven Central is on https."""
     proxy = proxies.get("https") or proxies.get("all")
-    if not proxy or proxy_bypass(REPOSITORY):
+    if not proxy:
         return []
     url = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     options = [f"-Dhttps.proxyHost={url.hostname}", f"-Dhttps.proxyPort={url.port or 80}"]
+    if "no" in proxies:
+        hosts = [host.strip().lstrip(".") for host in proxies["no"].split(",")]
+        options += [f"-Dhttp.nonProxyHosts={'|'.join(f'{host}|*.{host}' for host in hosts)}"]
     if url.username:
         options += [
             f"-Dhttp.proxyUser={unquote(url.username)}",  # Ivy reads these two for https, too

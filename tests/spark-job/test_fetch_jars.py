@@ -116,9 +116,18 @@ def test_ivy_uses_the_proxy_of_the_environment(tmp_path: Path, requests: list[st
 
     assert run(tmp_path / "ivy.xml", tmp_path, https_proxy=proxy).returncode == 1
 
-    assert {request.split()[1] for request in requests} == {"repo1.maven.org:443"}
+    assert {request.split()[0] for request in requests} == {"CONNECT"}
     logins = re.findall(r"Basic (\S+)", "".join(requests))
     assert {base64.b64decode(login) for login in logins} == {b'user:p@ss"'}
+
+
+def test_ivy_asks_no_proxy_for_the_hosts_of_no_proxy(tmp_path: Path, requests: list[str]) -> None:
+    (tmp_path / "ivy.xml").write_text(IVY_FILE.format("whole"))
+    proxy = f"http://127.0.0.1:{requests.pop()}"
+
+    assert run(tmp_path / "ivy.xml", tmp_path, https_proxy=proxy, no_proxy="*").returncode == 1
+
+    assert requests == []
 
 
 @pytest.mark.parametrize(
@@ -131,10 +140,16 @@ def test_ivy_uses_the_proxy_of_the_environment(tmp_path: Path, requests: list[st
             ["-Dhttps.proxyHost=proxy", "-Dhttps.proxyPort=3128"],
         ),
         ({"all_proxy": "proxy"}, ["-Dhttps.proxyHost=proxy", "-Dhttps.proxyPort=80"]),
-        ({"https_proxy": "http://proxy:3128", "no_proxy": "localhost, .maven.org"}, []),
+        (
+            {"https_proxy": "http://proxy:3128", "no_proxy": "localhost, .shop.example"},
+            [
+                *("-Dhttps.proxyHost=proxy", "-Dhttps.proxyPort=3128"),
+                "-Dhttp.nonProxyHosts=localhost|*.localhost|shop.example|*.shop.example",
+            ],
+        ),
     ],
 )
-def test_a_proxy_is_one_that_python_would_use(
+def test_java_gets_the_proxy_that_python_would_use(
     environment: dict[str, str], options: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in PROXIES:
