@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from clickhouse_driver import Client
 from clickhouse_driver.errors import TypeMismatchError
 from kafka import KafkaAdminClient, KafkaProducer
+from kafka.errors import CoordinatorNotAvailableError
 from kafka.structs import TopicPartition
 
 import table
@@ -236,7 +237,10 @@ class RealPair:
         topic.close(kafka)
 
     def committed(self) -> list[int]:
-        offsets = self.admin.list_group_offsets(self.name)[self.name]
+        try:
+            offsets = self.admin.list_group_offsets(self.name)[self.name]
+        except CoordinatorNotAvailableError:  # a new broker first has to make its topic of offsets
+            offsets = {}
         return [
             offsets[partition].offset if partition in offsets else 0
             for partition in self.partitions
