@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 from crashing import start_patched
 from lag import wait_for_job
 from pipeline import Pipeline
-from polling import eventually_equal
+from polling import eventually_equal, eventually_matches
 from records import transaction
 from second_job import SecondJob
 from waiting import eventually
@@ -145,8 +145,11 @@ def test_an_executor_that_cannot_start_shows_and_is_not_tried_all_the_time(
         for executor in executors(pipeline):
             os.kill(executor.pid, signal.SIGKILL)
         pipeline.wait_for_log("spark-job", NO_EXECUTOR)
-        (status,) = pipeline.stack.status(["spark-job"])
-        assert "heartbeat" in status.problem
+        eventually_matches(
+            lambda: pipeline.stack.status(["spark-job"])[0].problem,
+            lambda problem: "heartbeat" in problem,
+            "the job is not healthy",
+        )
         launches = pipeline.log("spark-worker").count("Failed to launch executor")
         assert launches <= 10 * pipeline.log("spark-job").count("starting with") + 10
     finally:
@@ -162,6 +165,7 @@ def test_a_job_that_gets_no_executor_is_not_healthy_and_ends(pipeline: Pipeline)
 
     The deadline is shorter here.
     """
+    pipeline.stack.wait_until_healthy()  # the job that has the memory
     job = SecondJob(pipeline, "waiting")
     health_file = pipeline.stack.directory / "health" / "waiting"
     process = start_patched(
@@ -176,7 +180,10 @@ def test_a_job_that_gets_no_executor_is_not_healthy_and_ends(pipeline: Pipeline)
         CHECKPOINT_LOCATION=str(job.checkpoint),
         HEALTH_FILE=str(health_file),
     )
-    _, log = process.communicate(timeout=240)
+    try:
+        _, log = process.communicate(timeout=240)
+    finally:
+        process.kill()
     assert process.returncode == 1, log
     assert NO_EXECUTOR in log.splitlines()[-1]
     assert not health_file.exists()
