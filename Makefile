@@ -95,7 +95,7 @@ test-unit: setup ## Run the tests that need no services, in about a minute
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync PYTEST_OPTIONS='-m "not services"' $(UNIT_SUITES:%=tests/%)
 
 tests/%: FORCE
-	@MAKEFLAGS= .venv/bin/python -m pytest $(PYTEST_OPTIONS) $@
+	@env -u MAKEFLAGS -u MAKELEVEL .venv/bin/python -m pytest $(PYTEST_OPTIONS) $@
 
 FORCE:
 
