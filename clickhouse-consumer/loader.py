@@ -67,7 +67,7 @@ class Loader:
         """Flush for the last time, unless ClickHouse is away. Raises TooManyInvalid."""
         if self.state is State.DUE:
             self.flush()
-        elif self.state is State.RETRYING:
+        elif self.rows:
             logger.warning("%d rows are not stored; they will be read again", len(self.rows))
 
     def poll(self) -> None:

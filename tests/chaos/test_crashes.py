@@ -24,7 +24,7 @@ def commit_first(self):
     self.commit()
     die()
 
-patch("loader.Loader.flush", commit_first).start()
+patch("loader.Loader.flush", if_rows(commit_first)).start()
 """
 AUTO_COMMIT = """
 import topic
@@ -35,7 +35,7 @@ def with_auto_commit(*names, **settings):
     return KafkaConsumer(*names, **{**settings, **changes})
 
 patch("topic.KafkaConsumer", with_auto_commit).start()
-patch("loader.Loader.flush", die).start()
+patch("loader.Loader.flush", if_rows(die)).start()
 """
 
 
@@ -55,13 +55,17 @@ def test_rows_lost_by_a_consumer_without_protection_are_found_and_restored_by_a_
 
 
 KILL_CLICKHOUSE_MID_INSERT = """
-def kill_first(self):
-    killing.stop()
+def kill(self):
     os.kill({pid}, signal.SIGKILL)
     raise EOFError("the answer never came")
 
-killing = patch("clickhouse_driver.Client.receive_end_of_insert_query", kill_first)
-killing.start()
+def kill_during_first(self):
+    flushing.stop()
+    with patch("clickhouse_driver.Client.receive_end_of_insert_query", kill):
+        self.flush()
+
+flushing = patch("loader.Loader.flush", if_rows(kill_during_first))
+flushing.start()
 """
 
 

@@ -10,7 +10,7 @@ from pipeline import Pipeline
 
 pytestmark = pytest.mark.services
 
-BEFORE_INSERT = 'patch("loader.Loader.flush", die).start()'
+BEFORE_INSERT = 'patch("loader.Loader.flush", if_rows(die)).start()'
 BEFORE_COMMIT = 'patch("loader.Loader.commit", die).start()'
 AFTER_COMMIT = """
 import loader
