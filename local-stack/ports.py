@@ -98,7 +98,7 @@ class StackSettings:
         }
 
     def health_file(self, service: str) -> Path:
-        """The file that a service without a port touches while it is running."""
+        """The file that a service without a port touches while it can work."""
         return self.directory / "health" / service
 
     def log_file(self, service: str) -> Path:

@@ -91,7 +91,7 @@ def spark_worker(stack: StackSettings) -> None:
 
 
 def heartbeat(service: str) -> Probe:
-    """The probe of a service without a port, which touches its health file while it is running."""
+    """The probe of a service without a port, which touches its health file while it can work."""
 
     def probe(stack: StackSettings) -> None:
         try:

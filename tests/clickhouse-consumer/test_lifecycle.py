@@ -157,5 +157,6 @@ def test_the_service_starts_from_a_copy_of_its_own_folder_waits_and_stops(tmp_pa
     first, *others, last = [line.split(" ", 2)[2] for line in log.read_text().splitlines()]
     assert first.startswith("starting with kafka_bootstrap_servers='localhost:1'")
     assert "waiting for Kafka at localhost:1 to assign partitions of transactions_agg" in others
+    assert all("waiting for" in line or "did not acknowledge" in line for line in others)
     assert "ClickHouse at 127.0.0.1:1 did not acknowledge 0 rows, next try in 0.5 s:" in others[0]
     assert last == "stopped: stored 0 rows in 0 inserts, skipped 0 records"

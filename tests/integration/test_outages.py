@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from lag import wait_for_job
 from pipeline import Pipeline
 from polling import eventually_matches
 
@@ -50,3 +51,18 @@ def test_services_started_in_the_wrong_order_wait_for_each_other(pipeline: Pipel
         pipeline.pid(service)  # the next service starts after this one's process has started
     pipeline.produce(1000)
     pipeline.verify()
+
+
+def test_rows_and_offsets_survive_down_and_up(pipeline: Pipeline) -> None:
+    pipeline.produce(500)
+    pipeline.verify()
+    orders = pipeline.stored_orders()
+    wait_for_job(pipeline)
+    pipeline.stack.down()
+    restarted = Pipeline(pipeline.stack)
+    pipeline.stack.up(deadline_sec=240)
+    assert pipeline.stored_orders() == orders
+    pipeline.produce(500)
+    pipeline.verify()
+    pipeline.stack.stop("spark-job")
+    assert "stopped: records 500," in restarted.log("spark-job")  # the job has not started over
