@@ -89,8 +89,7 @@ verify: ## Recompute every window from transactions_raw and compare with the tab
 	fi
 
 test: setup ## Run the tests, on stacks of their own without Docker
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(UNIT_SUITES:%=tests/%); units=$$?; \
-		$(MAKE) --no-print-directory tests/integration && exit $$units
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(patsubst %,tests/%,integration $(UNIT_SUITES))
 
 test-unit: setup ## Run the tests that need no services, in about a minute
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync PYTEST_OPTIONS='-m "not services"' $(UNIT_SUITES:%=tests/%)

@@ -16,9 +16,13 @@ pytestmark = pytest.mark.services
 
 # Seeds that found a bug, and which.
 FOUND = {
-    "the job died of its report on a batch that it ran again after a crash": {"SEED": "1"},
+    "the job died of its report on a batch that it ran again after a crash": {
+        "SEED": "1",
+        "FAULTS": str(len(COMPONENTS)),  # one of each
+    },
     "of two different repeats in two partitions, either may be the first": {
         "SEED": "5",
+        "FAULTS": "4",
         "DEDUPLICATE_ORDERS": "true",
     },
 }
@@ -31,11 +35,11 @@ def result_of(seed: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("settings", FOUND.values(), ids=FOUND)
 def test_a_short_run_is_equal(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
-    for name, value in {**settings, "FAULTS": str(len(COMPONENTS))}.items():
+    for name, value in settings.items():
         monkeypatch.setenv(name, value)
     assert chaos.main() == 0
     result = result_of(settings["SEED"])
-    assert set(result["hits"]) == set(COMPONENTS)
+    assert len(result["hits"]) == int(settings["FAULTS"])  # a component is hit again after all are
     assert {"valid", "late", *REASONS} <= set(result["records"])
 
 

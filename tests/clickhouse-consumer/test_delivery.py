@@ -7,9 +7,10 @@ import topic
 from builders import row
 from loader import State
 from message import Row, parse
-from pairs import Pair, join, polled_records, step_until, update, window
+from pairs import DEADLINE_SEC, Pair, join, polled_records, step_until, update, window
 from settings import Settings
 from table import NotAcknowledged, RowRefused, Table, insert_block, insert_statement
+from waiting import eventually
 
 NEVER = 60  # seconds until a flush, more than a test takes
 REFUSED = row()._replace(total_orders=-1)  # the column cannot hold it
@@ -114,6 +115,8 @@ def test_an_outage_of_clickhouse_keeps_the_partitions_and_the_rows(pair: Pair) -
     join(kafka)
     loader = pair.loader(kafka, pair.new_client_without_server())
     pair.send(update(pair, 0))
+    # Not a step, which also checks ClickHouse: without it, it would poll no records.
+    eventually(lambda: loader.poll() or loader.rows, "the record is polled", DEADLINE_SEC, 0)
     step_until(loader, lambda: loader.state is State.RETRYING, "ClickHouse is away")
     pair.send(update(pair, 1), to=1)
     step_until(loader, lambda: loader.retry_sec == 2, "three attempts have failed")
