@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import psutil
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
@@ -34,17 +35,33 @@ Query = Mapping[str, Any]
 
 
 def drain(queries: Sequence[Query]) -> list[dict[str, float]]:
-    """Run all queries in one session; how long each took."""
+    """Run all queries in one session; how much time each took."""
     first, *_ = queries  # its settings decide what holds for the whole session
     spark = stream_job.session(Settings(**first["settings"]))
     found = []
     for query in queries:
+        before = cpu_seconds(spark)
         running = start(spark, query)
         running.processAllAvailable()
         running.stop()
-        found.append(drained(running))
+        found.append({**drained(running), "cpu_seconds": cpu_seconds(spark) - before})
     spark.stop()
     return found
+
+
+def cpu_seconds(spark: SparkSession) -> float:
+    """The processor time so far of this process, of its driver and of the executors."""
+    application = spark.sparkContext.applicationId
+    executors = (each for each in psutil.process_iter() if application in arguments(each))
+    processes = (psutil.Process(), *psutil.Process().children(recursive=True), *executors)
+    return sum(each.cpu_times().user + each.cpu_times().system for each in processes)
+
+
+def arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended, or is another user's
+        return []
 
 
 def start(spark: SparkSession, query: Query) -> StreamingQuery:

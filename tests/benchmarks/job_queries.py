@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 from kafka_topic import Topic
+from stack import PROJECT
 from testbed import Testbed
 
 KAFKA = "Kafka"  # the first stage
@@ -22,10 +24,14 @@ class Query:
 
 
 class Drained(NamedTuple):
-    """What a query did: the most rows and megabytes of its state at the end of a batch."""
+    """What a query did: the most rows and megabytes of its state at the end of a batch.
+
+    `cpu_seconds` is the processor time of the driver and the executors, start and stop included.
+    """
 
     records: int
     seconds: float
+    cpu_seconds: float
     state_rows: int
     state_mb: float
 
@@ -33,9 +39,19 @@ class Drained(NamedTuple):
     def per_second(self) -> float:
         return self.records / self.seconds
 
+    @property
+    def cpu_micros(self) -> float:
+        """Processor time per record."""
+        return 1e6 * self.cpu_seconds / self.records
 
-def drain(bed: Testbed, queries: Sequence[Query], warm_up: Query) -> list[Drained]:
-    """Run them all in one session, after a first one that is not counted: it pays for much."""
+
+def drain(
+    bed: Testbed, queries: Sequence[Query], warm_up: Query, project: Path = PROJECT
+) -> list[Drained]:
+    """Run them all in one session, after a first one that is not counted: it pays for much.
+
+    The job is that of `project`, which may be another copy of the project.
+    """
     results = bed.new_topic()
     plans = [
         {
@@ -51,9 +67,9 @@ def drain(bed: Testbed, queries: Sequence[Query], warm_up: Query) -> list[Draine
         }
         for query in (warm_up, *queries)
     ]
-    found = [Drained(**each) for each in bed.run_inside("spark-job", "drain", queries=plans)]
+    found = bed.run_inside("spark-job", "drain", project, queries=plans)
     results.delete()
-    return found[1:]
+    return [Drained(**each) for each in found[1:]]
 
 
 def speeds(bed: Testbed, queries: Mapping[str, Query]) -> dict[str, list[float]]:

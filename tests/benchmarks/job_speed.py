@@ -1,9 +1,15 @@
-"""The job on a backlog: beside a query that only reads, with more records, with more windows."""
+"""The job on a backlog: beside a query that only reads, with more records, with more windows.
+
+And beside the job of another commit.
+"""
+
+from pathlib import Path
 
 from job_queries import KAFKA, Drained, Query, drain, speeds
 from kafka_topic import Topic
 from memory import PeakMemory
 from results import Row
+from stack import PROJECT
 from testbed import Testbed
 
 MARGIN_MIN = 20  # between the oldest record and the watermark
@@ -22,6 +28,31 @@ def backlog(bed: Testbed) -> list[Row]:
         found = speeds(bed, {"job": job, "bare": Query(topic, stage=KAFKA)})
         rows.append(Row(what, found["job"], "records/s", found["bare"], wanted))
     topic.delete()
+    return rows
+
+
+def beside(bed: Testbed, base: Path) -> list[Row]:
+    """The job in turns with that of `base`, another copy of the project, each in new processes."""
+    bed.run_engines_only()
+    first, topic = bed.backlog(bed.sizes.tuning_records), bed.backlog(bed.sizes.job_records)
+    rows = []
+    for what, deduplicate in (("job", False), ("job, DEDUPLICATE_ORDERS=true", True)):
+        warm_up, query = (
+            Query(each, {"deduplicate_orders": deduplicate}) for each in (first, topic)
+        )
+        pairs = [
+            [drain(bed, [query], warm_up, project)[0] for project in (PROJECT, base)]
+            for _ in range(bed.sizes.runs)
+        ]
+        ours, theirs = zip(*pairs, strict=True)
+        speeds_of = [[run.per_second for run in runs] for runs in (ours, theirs)]
+        micros_of = [[run.cpu_micros for run in runs] for runs in (ours, theirs)]
+        rows += [
+            Row(what, speeds_of[0], "records/s", speeds_of[1]),
+            Row(f"{what}, processor", micros_of[0], "us a record", micros_of[1]),
+        ]
+    for each in (first, topic):
+        each.delete()
     return rows
 
 

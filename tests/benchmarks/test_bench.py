@@ -34,17 +34,37 @@ def evaluated(service: str, expression: str) -> object:
 
 
 def test_all_parts_run_by_default() -> None:
-    assert bench.chosen({}) == bench.chosen({"ONLY": ""}) == list(bench.PARTS)
+    assert bench.parts_of({}) == bench.parts_of({"ONLY": ""}) == bench.PARTS
 
 
 def test_only_chooses_parts_and_keeps_their_order() -> None:
-    assert bench.chosen({"ONLY": "consumer,start"}) == ["start", "consumer"]
+    assert list(bench.parts_of({"ONLY": "consumer,start"})) == ["start", "consumer"]
 
 
 def test_unknown_part_is_named_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.main({"ONLY": "start,consumr"}) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"ONLY must be some of {','.join(bench.PARTS)}, not consumr"
+
+
+def test_another_commit_is_measured_by_a_copy_of_its_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    parts = bench.parts_of({"BASE": "HEAD"})
+    assert list(parts) == ["job"]
+    assert (tmp_path / "base" / "spark-job" / "stream_job.py").is_file()
+
+
+def test_a_part_without_a_base_and_an_unknown_commit_are_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    assert bench.main({"BASE": "HEAD", "ONLY": "start"}) == 2
+    assert bench.main({"BASE": "no-commit"}) == 2
+    unknown_part, unknown_commit = capsys.readouterr().err.splitlines()
+    assert unknown_part == "ONLY must be some of job, not start"
+    assert unknown_commit.startswith("BASE must be a commit, not no-commit: ")
 
 
 def test_publishing_a_part_keeps_the_others(

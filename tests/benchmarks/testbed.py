@@ -123,14 +123,19 @@ class Testbed:
         if process.returncode != 0:
             raise RuntimeError(log)
 
-    def run_inside(self, service: str, function: str, **arguments: object) -> Any:
+    def run_inside(
+        self, service: str, function: str, project: Path = PROJECT, **arguments: object
+    ) -> Any:
         """Run a function of a program of INSIDE in a fresh process; what it returns.
 
         The process has the service's folder on its path and nothing else of the project, and the
-        environment that the stack gives the service. Raises RuntimeError with the end of its log.
+        environment that the stack gives the service. With `project`, the service is that of another
+        copy of the project. Raises RuntimeError with the end of its log.
         """
         log = self.stack.directory / "log" / f"bench-{service}.log"
+        ours, folder = str(PROJECT / service), str(project / service)
         environment = {**os.environ, **self.environments[service]}
+        environment = {name: text.replace(ours, folder) for name, text in environment.items()}
         with open(log, "ab") as stderr:
             process = subprocess.run(
                 # -P: a module beside the program must not hide one of the service.
@@ -138,7 +143,7 @@ class Testbed:
                 input=json.dumps(arguments),
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**environment, "PYTHONPATH": str(PROJECT / service)},
+                env={**environment, "PYTHONPATH": folder},
                 cwd=self.stack.directory,
                 text=True,
             )
