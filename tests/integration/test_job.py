@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from lag import checkpoint, wait_for_job
+from lag import wait_for_job
 from pipeline import Pipeline
 from polling import eventually_equal
 from records import transaction
@@ -40,17 +39,9 @@ def test_a_killed_job_continues_from_its_checkpoint(
     assert final_job_counts()["records"] == 1500  # it has not read the first 500 again
 
 
-def test_a_job_without_its_checkpoint_starts_over_and_the_table_stays_right(
+def test_repeated_orders_count_once_and_a_checkpoint_of_that_query_is_not_used_for_another(
     pipeline: Pipeline,
 ) -> None:
-    pipeline.stack.stop("spark-job")
-    shutil.rmtree(checkpoint(pipeline))
-    pipeline.produce(1000)
-    pipeline.stack.start("spark-job")
-    pipeline.verify()
-
-
-def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> None:
     job = SecondJob(pipeline, "repeats")
     moment = now()
     pipeline.send(
@@ -63,14 +54,6 @@ def test_repeated_orders_count_once_with_deduplication(pipeline: Pipeline) -> No
     assert "records=100 valid=100 rejected=0" in job.log()
     assert " repeated=60 " in job.log()
     assert list(job.checkpoint.glob("state/0/*/*.changelog")), "the order ids are not in RocksDB"
-
-
-def test_a_checkpoint_of_another_query_is_refused_in_one_line_with_advice(
-    pipeline: Pipeline,
-) -> None:
-    job = SecondJob(pipeline, "changed")
-    pipeline.send(job.raw_topic, [transaction(transaction_time=now())])
-    job.run_first_batch(DEDUPLICATE_ORDERS="true")
     pipeline.send(job.raw_topic, [transaction(transaction_time=now())])
     assert "set CHECKPOINT_LOCATION to a new folder" in job.run_until_it_fails()
     assert "\tat " not in job.log()

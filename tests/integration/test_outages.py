@@ -9,6 +9,7 @@ import pytest
 from lag import wait_for_job
 from pipeline import Pipeline
 from polling import eventually_matches
+from stack_fixtures import QUICK_START, READY_SEC
 
 pytestmark = pytest.mark.services
 
@@ -60,7 +61,7 @@ def test_rows_and_offsets_survive_down_and_up(pipeline: Pipeline) -> None:
     wait_for_job(pipeline)
     pipeline.stack.down()
     restarted = Pipeline(pipeline.stack)
-    pipeline.stack.up(deadline_sec=240)
+    pipeline.stack.up(QUICK_START, READY_SEC)
     assert pipeline.stored_orders() == orders
     pipeline.produce(500)
     pipeline.verify()

@@ -97,7 +97,6 @@ def test_a_topic_that_is_replaced_while_the_job_runs_ends_it_with_advice_that_wo
         pipeline.send(job.raw_topic, orders(500))
         assert process.wait(120) == 1, job.log()
     assert REPLACED in job.log().splitlines()[-1]
-    assert REPLACED in job.run_until_it_fails()
     with job.running(CHECKPOINT_LOCATION=f"{job.checkpoint}-new"):
         eventually(lambda: "records=500 valid=500" in job.log(), "the new topic is counted")
 
@@ -143,7 +142,6 @@ def test_an_executor_that_cannot_start_shows_and_is_not_tried_all_the_time(
     try:
         for executor in executors(pipeline):
             os.kill(executor.pid, signal.SIGKILL)
-        pipeline.wait_for_log("spark-job", NO_EXECUTOR)
         eventually_matches(
             lambda: pipeline.stack.status(["spark-job"])[0].problem,
             lambda problem: "heartbeat" in problem,
