@@ -5,8 +5,9 @@ takes small sizes, which test the benchmark rather than the pipeline. It judges 
 BASE=main ONLY=job measures the job in turns with that of another commit instead of the bare engine.
 
 Writes .local/bench/results.json, and at full size tests/benchmarks/results.json and the tables in
-tests/benchmarks/README.md; with BASE, nothing. Exits 0, 1 if a part could not be measured, 2 if a
-setting is wrong.
+tests/benchmarks/README.md; with BASE, only .local/bench/beside-base.json.
+
+Exits 0, 1 if a part could not be measured, 2 if a setting is wrong.
 """
 
 import logging

@@ -22,7 +22,7 @@ FOUND = {
     },
     "of two different repeats in two partitions, either may be the first": {
         "SEED": "5",
-        "FAULTS": "4",
+        "FAULTS": "4",  # they hit the executor and the driver, which have the order ids
         "DEDUPLICATE_ORDERS": "true",
     },
 }

@@ -85,6 +85,18 @@ def test_a_stop_while_clickhouse_is_away_ends_at_once_and_commits_nothing(
     assert lines(caplog)[-1] == "1 rows are not stored; they will be read again"
 
 
+def test_a_stop_after_clickhouse_refused_every_row_commits_nothing_and_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    harness = Harness()
+    harness.clickhouse.refuses = lambda row: True
+    harness.broker.send(message())
+    harness.step_for(2)
+    harness.loader.finish()
+    assert harness.kafka.commits == []
+    assert lines(caplog)[-1] == "1 rows are not stored; they will be read again"
+
+
 def test_a_stop_that_finds_clickhouse_away_tries_once_and_commits_nothing() -> None:
     harness = Harness()
     harness.broker.send(message())

@@ -142,6 +142,7 @@ def test_an_executor_that_cannot_start_shows_and_is_not_tried_all_the_time(
     try:
         for executor in executors(pipeline):
             os.kill(executor.pid, signal.SIGKILL)
+        pipeline.wait_for_log("spark-job", NO_EXECUTOR)
         eventually_matches(
             lambda: pipeline.stack.status(["spark-job"])[0].problem,
             lambda problem: "heartbeat" in problem,
