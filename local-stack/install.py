@@ -19,14 +19,15 @@ from collections.abc import Sequence
 
 from paths import PROJECT, USABLE_PATHS, is_usable
 from setup import clickhouse_library
+from setup.classes import CLASSES_STEP
 from setup.clickhouse_library import CLICKHOUSE_STEP
 from setup.jars import CONNECTOR_STEP, KAFKA_STEP
 from setup.java import JAVA_STEP
 from setup.packages import LINT_STEP, PACKAGES_STEP, SPARK_STEP
 from setup.steps import SetupError, set_up, setup_lock
 
-FIRST_STEPS = (SPARK_STEP, JAVA_STEP)  # the others use them
-OTHER_STEPS = (PACKAGES_STEP, CONNECTOR_STEP, KAFKA_STEP, CLICKHOUSE_STEP)
+FIRST_STEPS = (SPARK_STEP, JAVA_STEP, CONNECTOR_STEP)  # the others use them
+OTHER_STEPS = (CLASSES_STEP, PACKAGES_STEP, KAFKA_STEP, CLICKHOUSE_STEP)
 
 
 def main(arguments: Sequence[str]) -> int:

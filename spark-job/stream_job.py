@@ -10,10 +10,12 @@ record alone. So the update with the most orders is the true one, whatever was r
 
 import logging
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
 
+import pyspark
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -31,21 +33,40 @@ from validity import judge, parse
 
 logger = logging.getLogger(__name__)
 
+CONF = Path(__file__).parent / "conf"
+CLASSES = Path(pyspark.__file__).parent / "classes.jsa"  # see load_classes.py
 STATE_PARTITIONS = 2  # fixed by the checkpoint; each is a task and a few files per batch
 # For a backlog: 8 and 10 times the defaults of Kafka's consumer make the job a tenth faster.
 FETCH_BYTES, POLL_RECORDS = 8 * 2**20, 5_000
 LOOK_INTERVAL_SEC = 10
 
 
+def builder() -> SparkSession.Builder:
+    """A session with the memory, Java options and logs of CONF, and with the archive of classes.
+
+    Whoever starts the job can bring their own in SPARK_CONF_DIR. CONF is not passed in that
+    variable: Spark would put the folder on the class path, and Java reads no archive then.
+    """
+    if not os.environ.get("SPARK_CONF_DIR"):
+        os.environ.setdefault("LOG4J_CONFIGURATION_FILE", str(CONF / "log4j2.properties"))
+        defaults = f"--properties-file {shlex.quote(str(CONF / 'spark-defaults.conf'))}"
+        others = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
+        os.environ["PYSPARK_SUBMIT_ARGS"] = f"{defaults} {others}"
+    new = SparkSession.builder.appName("purchase-totals")
+    if CLASSES.exists():
+        option = f"-XX:SharedArchiveFile={shlex.quote(str(CLASSES))}"
+        new = new.config("spark.driver.defaultJavaOptions", option)
+        new = new.config("spark.executor.defaultJavaOptions", option)
+    return new
+
+
 def session(settings: Settings) -> SparkSession:
     """The driver's session on `spark_master`; raises whatever Spark raises if there is none."""
-    # Memory, Java options and quiet logs, unless whoever starts the job brings their own.
-    os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "conf"))
     # A few windows fit into the heap, where their state is written fastest. The order_ids of 20
     # minutes do not: a million of them take 420 MB of heap, or 94 MB outside of it in RocksDB.
     store = "RocksDB" if settings.deduplicate_orders else "HDFSBacked"
     return (
-        SparkSession.builder.appName("purchase-totals")
+        builder()
         .master(settings.spark_master)
         # CHECKPOINT_LOCATION without a scheme is a local folder, whatever HADOOP_CONF_DIR says.
         .config("spark.hadoop.fs.defaultFS", "file:///")

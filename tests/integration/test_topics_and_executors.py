@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psutil
 import pytest
@@ -47,6 +48,18 @@ def send(producer: KafkaProducer, count: int) -> None:
     for order in orders(count):
         producer.send("transactions_raw", order, key=b"k")
     producer.flush(timeout=30)
+
+
+def executors(pipeline: Pipeline) -> list[psutil.Process]:
+    return psutil.Process(pipeline.pid("spark-worker")).children()
+
+
+def test_driver_and_executors_start_with_the_archive_of_classes(pipeline: Pipeline) -> None:
+    drivers = psutil.Process(pipeline.pid("spark-job")).children()
+    for process in [*drivers, *executors(pipeline)]:
+        assert "classes.jsa" in Path(f"/proc/{process.pid}/maps").read_text(), process.cmdline()
+    assert drivers
+    assert executors(pipeline)
 
 
 def test_orders_of_aborted_transactions_do_not_count(
@@ -111,10 +124,6 @@ def test_a_longer_topic_in_place_of_the_old_one_is_not_continued_at_the_old_offs
     pipeline.send(job.raw_topic, orders(50))
     assert REPLACED in job.run_until_it_fails()
     assert "records=" not in job.log()
-
-
-def executors(pipeline: Pipeline) -> list[psutil.Process]:
-    return psutil.Process(pipeline.pid("spark-worker")).children()
 
 
 def test_executors_are_replaced_however_often_they_are_killed(pipeline: Pipeline) -> None:

@@ -103,7 +103,8 @@ def test_any_usual_path_reaches_the_service_unchanged(
         *("python", f"{project}/spark-job/stream_job.py"),
     ]
     assert job.environment == {
-        "SPARK_CONF_DIR": f"{project}/spark-job/conf",
+        "SPARK_CONF_DIR": "",
+        "LOG4J_CONFIGURATION_FILE": f"{project}/spark-job/conf/log4j2.properties",
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_MASTER": "spark://localhost:7077",
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
@@ -111,6 +112,5 @@ def test_any_usual_path_reaches_the_service_unchanged(
         "HEALTH_FILE": f"{stack.directory}/health/spark-job",
         "SPARK_LOCAL_DIRS": f"{stack.directory}/tmp",
         "SPARK_SUBMIT_OPTS": "-Djava.io.tmpdir=tmp",
-        "PYSPARK_SUBMIT_ARGS": "--conf spark.ui.port=4040"
-        " --conf spark.executor.defaultJavaOptions=-Djava.io.tmpdir=. pyspark-shell",
+        "PYSPARK_SUBMIT_ARGS": "--conf spark.ui.port=4040 pyspark-shell",
     }

@@ -13,9 +13,9 @@ pytestmark = pytest.mark.services  # a start of Spark, too slow for make test-un
 
 JOB = Path(__file__).parents[2] / "spark-job"
 SHOW_LANGUAGES = """
-from pyspark.sql import SparkSession
+from stream_job import builder
 
-spark = SparkSession.builder.master("local-cluster[1,1,1024]").getOrCreate()
+spark = builder().master("local-cluster[1,1,1024]").getOrCreate()
 ask = "SELECT java_method('java.util.Locale', 'getDefault')"
 print(spark.sparkContext._jvm.java.util.Locale.getDefault().getLanguage())
 print(spark.sql(f"{ask} FROM range(1)").first()[0][:2])
@@ -28,7 +28,7 @@ def test_driver_and_executors_are_english_on_a_turkish_machine() -> None:
         [sys.executable, "-c", SHOW_LANGUAGES],
         env={
             **os.environ,
-            "SPARK_CONF_DIR": str(JOB / "conf"),
+            "PYTHONPATH": str(JOB),
             "SPARK_LOCAL_IP": "127.0.0.1",
             "JAVA_TOOL_OPTIONS": "-Duser.language=tr -Duser.country=TR",
         },
