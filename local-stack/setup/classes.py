@@ -3,7 +3,6 @@
 Java ignores an archive that another Java has made, or that was made from other jars.
 """
 
-import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -24,7 +23,8 @@ def spark_home() -> Path:
 
 def sources() -> tuple[object, ...]:
     """The program that makes the archive, and what Java compares before it uses one."""
-    java = subprocess.run([JAVA, "-version"], env={**os.environ, **LOCALE}, capture_output=True)
+    # Without the caller's environment: options for Java in there would add lines to the answer.
+    java = subprocess.run([JAVA, "-version"], env=LOCALE, capture_output=True)
     files = [(jar, jar.stat()) for jar in sorted(spark_home().glob("jars/*.jar"))]
     jars = [(str(jar), stat.st_size, int(stat.st_mtime)) for jar, stat in files]
     return (LOAD_CLASSES, java.stderr, jars)
