@@ -45,14 +45,19 @@ def parse(raw: DataFrame) -> DataFrame:
     text = F.col("value").cast("string")
     # Spark reads an empty value, and bytes that are not UTF-8, as an object without fields.
     json_text = F.when(F.is_valid_utf8(text) & text.contains("{"), text).otherwise("not an object")
-    # inline: a generator reads the JSON once, a plain column once for every use of a field.
-    record = F.inline(F.array(F.from_json(json_text, TRANSACTION_SCHEMA, STRICT_JSON)))
+    # A column of its own, so that the JSON is read once, whatever is used of it.
+    record = F.from_json(json_text, TRANSACTION_SCHEMA, STRICT_JSON).alias("record")
+    kafka = ("partition", "offset", "timestamp")
     amount, time = F.col("total_amount"), F.col("transaction_time")
-    return raw.select("partition", "offset", "timestamp", record).withColumns(
-        {
-            "amount": F.when(amount.rlike(AMOUNT_PATTERN), amount.try_cast(AMOUNT_TYPE)),
-            "event_time": F.when(time.rlike(TIME_PATTERN), time.try_cast("timestamp")),
-        }
+    return (
+        raw.select(*kafka, record)
+        .select(*kafka, "record.*")
+        .withColumns(
+            {
+                "amount": F.when(amount.rlike(AMOUNT_PATTERN), amount.try_cast(AMOUNT_TYPE)),
+                "event_time": F.when(time.rlike(TIME_PATTERN), time.try_cast("timestamp")),
+            }
+        )
     )
 
 

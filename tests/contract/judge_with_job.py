@@ -11,9 +11,10 @@ import sys
 from base64 import b64decode
 from datetime import datetime
 
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
+from stream_job import builder
 from validity import judge, parse
 
 RAW_SCHEMA = "topic string, partition int, offset long, timestamp timestamp, value binary"
@@ -21,10 +22,9 @@ RAW_SCHEMA = "topic string, partition int, offset long, timestamp timestamp, val
 
 def main(arrival: datetime, watermark: str) -> None:
     spark = (
-        SparkSession.builder.master("local[2]")
+        builder()
+        .master("local[2]")
         .config("spark.sql.session.timeZone", "UTC")
-        # For one batch, compiling optimized machine code costs more than it saves.
-        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         .config("spark.ui.enabled", "false")
         .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.host", "localhost")

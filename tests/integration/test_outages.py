@@ -29,7 +29,7 @@ def test_the_consumer_keeps_its_rows_while_clickhouse_is_down(pipeline: Pipeline
 
 def test_a_killed_broker_loses_nothing_that_it_acknowledged(pipeline: Pipeline) -> None:
     before = pipeline.topic_size()
-    producer = pipeline.producer(RATE=200, COUNT=6000)
+    producer = pipeline.producer(RATE=400, COUNT=8000)
     eventually_matches(pipeline.topic_size, lambda size: size > before, "the producer sends")
     os.kill(pipeline.pid("kafka"), signal.SIGKILL)
     _, log = producer.communicate(timeout=180)

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from frames import judged
+from frames import judged, raw
 from records import EXAMPLES, examples
+from settings import Settings
+from stream_job import purchase_totals
 from validity import FIELDS, LATE, PAYMENT_TYPES, REASONS
 
 EXAMPLE_FILES = sorted(path.stem for path in (EXAMPLES / "transactions_raw").glob("*.jsonl"))
@@ -46,3 +48,12 @@ def test_the_fields_and_payment_types_are_those_of_the_schema() -> None:
     schema = json.loads(path.read_text())
     assert list(FIELDS) == schema["required"]
     assert list(PAYMENT_TYPES) == schema["properties"]["payment_type"]["enum"]
+
+
+def test_the_json_of_a_record_is_read_once(
+    spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Spark would read it once for each use of a field if it pushed the filter below `observe`."""
+    purchase_totals(raw(spark, []), Settings()).explain()
+
+    assert capsys.readouterr().out.count("from_json(") == 1
