@@ -44,11 +44,8 @@ SERIAL_GC = "-XX:+UseSerialGC"
 JAVA_OPTIONS = (QUICK_START, SERIAL_GC, JAVA_LANGUAGE)
 KAFKA_CLASS_PATH = "{local_stack}/conf:{tools}/kafka/*"
 SPARK_CLASS = "{spark_home}/bin/spark-class"
-SPARK_CONF = "{project}/spark-job/conf"
-SPARK_DEFAULTS = ("--properties-file", f"{SPARK_CONF}/spark-defaults.conf")
 SPARK_ENVIRONMENT = {
-    "SPARK_CONF_DIR": "",  # whoever starts the stack may have one for another Spark
-    "LOG4J_CONFIGURATION_FILE": f"{SPARK_CONF}/log4j2.properties",
+    "SPARK_CONF_DIR": "{project}/spark-job/conf",
     "SPARK_LOCAL_IP": "127.0.0.1",
 }
 SPARK_DAEMON_ENVIRONMENT = {
@@ -114,7 +111,6 @@ TABLE = (
         command=(
             *(SPARK_CLASS, "org.apache.spark.deploy.master.Master", "--host", "localhost"),
             *("--port", "{spark_master_port}", "--webui-port", "{spark_master_webui_port}"),
-            *SPARK_DEFAULTS,
         ),
         environment={
             **SPARK_DAEMON_ENVIRONMENT,
@@ -133,8 +129,7 @@ TABLE = (
             *(SPARK_CLASS, "org.apache.spark.deploy.worker.Worker", "--host", "localhost"),
             # A slot per partition of transactions_raw, so that a batch is read in one go.
             *("--webui-port", "{spark_worker_webui_port}", "--cores", "3", "--memory", "1536m"),
-            *("--work-dir", "spark-worker", *SPARK_DEFAULTS),
-            "spark://localhost:{spark_master_port}",
+            *("--work-dir", "spark-worker", "spark://localhost:{spark_master_port}"),
         ),
         environment={
             **SPARK_DAEMON_ENVIRONMENT,

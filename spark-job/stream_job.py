@@ -33,7 +33,6 @@ from validity import judge, parse
 
 logger = logging.getLogger(__name__)
 
-CONF = Path(__file__).parent / "conf"
 CLASSES = Path(pyspark.__file__).parent / "classes.jsa"  # see load_classes.py
 STATE_PARTITIONS = 2  # fixed by the checkpoint; each is a task and a few files per batch
 # For a backlog: 8 and 10 times the defaults of Kafka's consumer make the job a tenth faster.
@@ -42,21 +41,16 @@ LOOK_INTERVAL_SEC = 10
 
 
 def builder() -> SparkSession.Builder:
-    """A session with the memory, Java options and logs of CONF, and with the archive of classes.
-
-    Whoever starts the job can bring their own in SPARK_CONF_DIR. CONF is not passed in that
-    variable: Spark would put the folder on the class path, and Java reads no archive then.
-    """
-    if not os.environ.get("SPARK_CONF_DIR"):
-        os.environ.setdefault("LOG4J_CONFIGURATION_FILE", str(CONF / "log4j2.properties"))
-        defaults = f"--properties-file {shlex.quote(str(CONF / 'spark-defaults.conf'))}"
-        others = os.environ.get("PYSPARK_SUBMIT_ARGS", "pyspark-shell")
-        os.environ["PYSPARK_SUBMIT_ARGS"] = f"{defaults} {others}"
+    """A session with the memory, Java options and logs of conf/, and with the archive of classes."""
+    # Unless whoever starts the job brings their own.
+    os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "conf"))
     new = SparkSession.builder.appName("purchase-totals")
     if CLASSES.exists():
-        option = f"-XX:SharedArchiveFile={shlex.quote(str(CLASSES))}"
-        new = new.config("spark.driver.defaultJavaOptions", option)
-        new = new.config("spark.executor.defaultJavaOptions", option)
+        for process in ("driver", "executor"):
+            # Java uses the archive only if the class path begins as it did when it was made.
+            new = new.config(f"spark.{process}.extraClassPath", f"{CLASSES.parent}/jars/*")
+            option = f"-XX:SharedArchiveFile={shlex.quote(str(CLASSES))}"
+            new = new.config(f"spark.{process}.defaultJavaOptions", option)
     return new
 
 

@@ -22,30 +22,32 @@ def spark_home() -> Path:
 
 
 def sources() -> tuple[object, ...]:
-    """The program that makes the archive, and what Java compares before it uses one."""
+    """How the archive is made, and what Java compares before it uses one."""
     # Without the caller's environment: options for Java in there would add lines to the answer.
     java = subprocess.run([JAVA, "-version"], env=LOCALE, capture_output=True)
     files = [(jar, jar.stat()) for jar in sorted(spark_home().glob("jars/*.jar"))]
     jars = [(str(jar), stat.st_size, int(stat.st_mtime)) for jar, stat in files]
-    return (LOAD_CLASSES, java.stderr, jars)
+    return (LOAD_CLASSES, Path(__file__), java.stderr, jars)
 
 
 def make_classes() -> None:
     archive = spark_home() / "classes.jsa"
     archive.unlink(missing_ok=True)
+    jars = spark_home() / "jars" / "*"
     java_option = f"-XX:ArchiveClassesAtExit={shlex.quote(str(archive))}"
     run(
         *(spark_home() / "bin" / "spark-submit", "--master", "local[2]"),
         *("--properties-file", SPARK_JOB / "conf" / "spark-defaults.conf"),
+        *("--conf", f"spark.driver.extraClassPath={jars}"),
         *("--conf", f"spark.driver.defaultJavaOptions=-Xlog:cds=error {java_option}"),
         LOAD_CLASSES,
         SPARK_HOME=str(spark_home()),
-        SPARK_CONF_DIR="",  # no folder of another Spark or Hadoop
+        SPARK_CONF_DIR="",  # Java makes no archive if a folder is on the class path
         HADOOP_CONF_DIR="",
         SPARK_LOCAL_IP="127.0.0.1",
+        LOG4J_CONFIGURATION_FILE=str(SPARK_JOB / "conf" / "log4j2.properties"),
         PYSPARK_PYTHON=str(VENV / "bin" / "python"),
         JAVA_HOME=str(TOOLS / "java"),
-        LOG4J_CONFIGURATION_FILE=str(SPARK_JOB / "conf" / "log4j2.properties"),
     )
     # A Java that cannot make one goes without.
     write_stamp(STAMP, *sources(), made=[archive] if archive.exists() else [])

@@ -103,8 +103,7 @@ def test_any_usual_path_reaches_the_service_unchanged(
         *("python", f"{project}/spark-job/stream_job.py"),
     ]
     assert job.environment == {
-        "SPARK_CONF_DIR": "",
-        "LOG4J_CONFIGURATION_FILE": f"{project}/spark-job/conf/log4j2.properties",
+        "SPARK_CONF_DIR": f"{project}/spark-job/conf",
         "SPARK_LOCAL_IP": "127.0.0.1",
         "SPARK_MASTER": "spark://localhost:7077",
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
