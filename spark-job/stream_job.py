@@ -41,7 +41,7 @@ LOOK_INTERVAL_SEC = 10
 
 
 def builder() -> SparkSession.Builder:
-    """A session with the memory, Java options and logs of conf/, and with the archive of classes."""
+    """A session with the memory, Java options and logs of conf/, and the archive of classes."""
     # Unless whoever starts the job brings their own.
     os.environ.setdefault("SPARK_CONF_DIR", str(Path(__file__).parent / "conf"))
     new = SparkSession.builder.appName("purchase-totals")
