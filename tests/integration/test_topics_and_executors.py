@@ -55,11 +55,13 @@ def executors(pipeline: Pipeline) -> list[psutil.Process]:
 
 
 def test_driver_and_executors_start_with_the_archive_of_classes(pipeline: Pipeline) -> None:
-    drivers = psutil.Process(pipeline.pid("spark-job")).children()
-    for process in [*drivers, *executors(pipeline)]:
-        assert "classes.jsa" in Path(f"/proc/{process.pid}/maps").read_text(), process.cmdline()
-    assert drivers
-    assert executors(pipeline)
+    def have_it(processes: list[psutil.Process]) -> bool:
+        maps = [Path(f"/proc/{process.pid}/maps").read_text() for process in processes]
+        return bool(maps) and all("classes.jsa" in text for text in maps)
+
+    job = psutil.Process(pipeline.pid("spark-job"))
+    eventually(lambda: have_it(job.children()), "the driver has mapped the archive")
+    eventually(lambda: have_it(executors(pipeline)), "the executor has mapped the archive")
 
 
 def test_orders_of_aborted_transactions_do_not_count(
