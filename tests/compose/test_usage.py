@@ -81,11 +81,12 @@ def test_the_service_does_not_run_as_root(compose: Compose, service: str) -> Non
         assert container["Config"]["User"] not in ("", "0", "root")
 
 
-@pytest.mark.parametrize("service", ["spark-job", "spark-worker"])
-def test_driver_and_executors_start_with_the_archive_of_classes(
-    compose: Compose, service: str
-) -> None:
-    compose.shell(f"docker-compose exec {service} grep -slm1 classes.jsa -r /proc --include=maps")
+def test_the_archive_of_classes_fits_java_and_the_jars_of_the_image(compose: Compose) -> None:
+    home = "/usr/local/lib/python3.13/site-packages/pyspark"
+    options = f"-Xshare:on -XX:SharedArchiveFile={home}/classes.jsa -cp '{home}/jars/*'"
+    assert "sharing" in compose.shell(
+        f"docker-compose exec spark-worker java {options} -version 2>&1"
+    )
 
 
 def test_every_service_has_a_memory_limit(compose: Compose) -> None:

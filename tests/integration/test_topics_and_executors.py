@@ -1,12 +1,13 @@
 """What the job does not count, and when it stops rather than go on with something else."""
 
+import itertools
 import os
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 import psutil
 import pytest
@@ -54,14 +55,23 @@ def executors(pipeline: Pipeline) -> list[psutil.Process]:
     return psutil.Process(pipeline.pid("spark-worker")).children()
 
 
-def test_driver_and_executors_start_with_the_archive_of_classes(pipeline: Pipeline) -> None:
-    def have_it(processes: list[psutil.Process]) -> bool:
-        maps = [Path(f"/proc/{process.pid}/maps").read_text() for process in processes]
-        return bool(maps) and all("classes.jsa" in text for text in maps)
+def test_the_archive_of_classes_fits_driver_and_executors(pipeline: Pipeline) -> None:
+    """Java would start without one that does not, only later."""
 
-    job = psutil.Process(pipeline.pid("spark-job"))
-    eventually(lambda: have_it(job.children()), "the driver has mapped the archive")
-    eventually(lambda: have_it(executors(pipeline)), "the executor has mapped the archive")
+    def java_processes() -> list[psutil.Process]:
+        job = psutil.Process(pipeline.pid("spark-job"))
+        return [each for each in job.children() + executors(pipeline) if each.name() == "java"]
+
+    found = eventually_matches(
+        java_processes, lambda found: len(found) == 2, "driver and executor run"
+    )
+    for process in found:
+        command = process.cmdline()
+        options = itertools.takewhile(lambda each: not each.startswith("org.apache"), command)
+        with_archive = [*options, "-Xshare:on", "-version"]
+        assert any("pyspark/classes.jsa" in option for option in with_archive)
+        result = subprocess.run(with_archive, cwd=process.cwd(), capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_orders_of_aborted_transactions_do_not_count(
