@@ -19,6 +19,11 @@ USABLE_PATHS = (
 )
 
 
+def spark_home() -> Path:
+    """The folder of PySpark in VENV. Raises StopIteration if it is not installed."""
+    return next(VENV.glob("lib/python3*/site-packages/pyspark"))
+
+
 def is_usable(folder: Path) -> bool:
     """Whether all programs of the stack can deal with a folder of this name; see USABLE_PATHS."""
     try:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 import probes
 from locales import JAVA_LANGUAGE
-from paths import LOCAL_STACK, PROJECT, TOOLS, VENV
+from paths import LOCAL_STACK, PROJECT, TOOLS, spark_home
 from ports import StackSettings
 from probes import Probe
 
@@ -32,7 +32,7 @@ class Service:
         """A text of this record, with the values of the stack in place of the names in braces."""
         folders = {"project": PROJECT, "local_stack": LOCAL_STACK, "tools": TOOLS}
         if "{spark_home}" in text:
-            folders["spark_home"] = next(VENV.glob("lib/python3*/site-packages/pyspark"))
+            folders["spark_home"] = spark_home()
         return text.format(**asdict(stack), **folders)
 
 

@@ -22,7 +22,7 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from launch import PID_FILES, running_pid
 from locales import LOCALE
-from paths import LOCAL_STACK, TOOLS, VENV
+from paths import LOCAL_STACK, TOOLS, VENV, spark_home
 from ports import StackSettings
 from services import SERVICES
 
@@ -110,7 +110,7 @@ def tools_environment() -> dict[str, str]:
     folders = (VENV / "bin", java_home / "bin", os.environ["PATH"])
     return {
         "JAVA_HOME": str(java_home),
-        "SPARK_HOME": str(next(VENV.glob("lib/python3*/site-packages/pyspark"))),
+        "SPARK_HOME": str(spark_home()),
         "PATH": os.pathsep.join(map(str, folders)),
     }
 

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from totals import to_messages, window_totals
 from validity import judge, parse
 
-NO_BROKER = "127.0.0.1:1"
+NO_BROKER, UNANSWERED = "127.0.0.1:1", "not present in metadata"
 RECORD = """to_json(named_struct('order_id', string(value), 'product_id', 'p', 'total_amount', 1.5,
     'payment_type', 'paypal', 'transaction_time', string(timestamp)))"""
 
@@ -41,8 +41,10 @@ def main() -> None:
         )
         try:
             query.awaitTermination(120)
-        except StreamingQueryException:  # nobody answers: by now, all has been loaded
-            return
+        except StreamingQueryException as error:
+            if UNANSWERED in str(error):  # by the end of the query, all has been loaded
+                return
+            raise
         raise SystemExit("the query has written nothing within two minutes")
 
 

@@ -48,7 +48,7 @@ def builder() -> SparkSession.Builder:
     if CLASSES.exists():
         for process in ("driver", "executor"):
             # Java uses the archive only if the class path begins as it did when it was made.
-            new = new.config(f"spark.{process}.extraClassPath", f"{CLASSES.parent}/jars/*")
+            new = new.config(f"spark.{process}.defaultExtraClassPath", f"{CLASSES.parent}/jars/*")
             option = f"-XX:SharedArchiveFile={shlex.quote(str(CLASSES))}"
             new = new.config(f"spark.{process}.defaultJavaOptions", option)
     return new

@@ -8,17 +8,13 @@ import subprocess
 from pathlib import Path
 
 from locales import LOCALE
-from paths import PROJECT, TOOLS, VENV
+from paths import PROJECT, TOOLS, VENV, spark_home
 from setup.java import JAVA
 from setup.steps import Step, is_stamped, run, write_stamp
 
 SPARK_JOB = PROJECT / "spark-job"
 LOAD_CLASSES = SPARK_JOB / "load_classes.py"
 STAMP = VENV / "classes"
-
-
-def spark_home() -> Path:
-    return next(VENV.glob("lib/python3*/site-packages/pyspark"))
 
 
 def sources() -> tuple[object, ...]:
@@ -38,7 +34,7 @@ def make_classes() -> None:
     run(
         *(spark_home() / "bin" / "spark-submit", "--master", "local[2]"),
         *("--properties-file", SPARK_JOB / "conf" / "spark-defaults.conf"),
-        *("--conf", f"spark.driver.extraClassPath={jars}"),
+        *("--conf", f"spark.driver.defaultExtraClassPath={jars}"),
         *("--conf", f"spark.driver.defaultJavaOptions=-Xlog:cds=error {java_option}"),
         LOAD_CLASSES,
         SPARK_HOME=str(spark_home()),

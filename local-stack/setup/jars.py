@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from paths import LOCAL_STACK, PROJECT, TOOLS, VENV
+from paths import LOCAL_STACK, PROJECT, TOOLS, VENV, spark_home
 from setup.packages import SPARK_REQUIREMENTS
 from setup.steps import Step, is_stamped, new_folder, put_in_place, run, write_stamp
 
@@ -20,8 +20,7 @@ def fetch_jars(ivy_file: Path, folder: Path) -> None:
 def make_connector() -> None:
     folder = new_folder("connector")
     fetch_jars(CONNECTOR_SOURCES[0], folder)
-    spark_jars = next(VENV.glob("lib/python3*/site-packages/pyspark/jars"))
-    made = [jar.rename(spark_jars / jar.name) for jar in folder.iterdir()]
+    made = [jar.rename(spark_home() / "jars" / jar.name) for jar in folder.iterdir()]
     folder.rmdir()
     write_stamp(VENV / "connector", *CONNECTOR_SOURCES, made=made)
 
