@@ -45,7 +45,7 @@ def parse(raw: DataFrame) -> DataFrame:
     text = F.col("value").cast("string")
     # Spark reads an empty value, and bytes that are not UTF-8, as an object without fields.
     json_text = F.when(F.is_valid_utf8(text) & text.contains("{"), text).otherwise("not an object")
-    # A column of its own is read once, as long as no filter is pushed below it: see `observe`.
+    # A column of its own, so that Spark reads the JSON once and not for each field.
     record = F.from_json(json_text, TRANSACTION_SCHEMA, STRICT_JSON).alias("record")
     kafka = ("partition", "offset", "timestamp")
     amount, time = F.col("total_amount"), F.col("transaction_time")

@@ -53,7 +53,7 @@ def test_the_fields_and_payment_types_are_those_of_the_schema() -> None:
 def test_the_json_of_a_record_is_read_once(
     spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Spark would read it once for each use of a field if it pushed the filter below `observe`."""
+    """And not once for each field, as it would be if the plan named `from_json` for each."""
     purchase_totals(raw(spark, []), Settings()).explain()
 
     assert capsys.readouterr().out.count("from_json(") == 1
