@@ -30,7 +30,7 @@ COG = -I docs -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.
 # Not the programs beside it: they do not start in a folder with a $ in its name.
 LINT = .local/lint/bin/python -m
 BENCH_PATH = local-stack:verify:tests/support:tests/benchmarks
-QUICK_PARTS = start,freshness,footprint,overload,producer,pace,job,consumer
+QUICK_PARTS = start,recovery,freshness,processor,footprint,overload,producer,pace,job,consumer
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help

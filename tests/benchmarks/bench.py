@@ -30,6 +30,7 @@ import job_stages
 import latency
 import overload
 import page_latency
+import processor_time
 import producer_speed
 import start_up
 from report import print_table, update_readme
@@ -43,15 +44,15 @@ Part = Callable[[Testbed], list[Row]]
 # The parts that query the table come first: the last one fills it with windows of its own.
 PARTS: dict[str, Part] = {
     "start": start_up.start,
+    "recovery": start_up.recovery,
     "freshness": latency.freshness,
     "page": page_latency.page,
+    "processor": processor_time.processor,
     "footprint": footprint.footprint,
     "overload": overload.overload,
     "producer": producer_speed.fastest,
     "pace": producer_speed.pace,
     "job": job_speed.backlog,
-    "growth": job_speed.growth,
-    "windows": job_speed.windows,
     "stages": job_stages.stages,
     "settings": job_settings.settings,
     "consumer": consumer_speed.backlog,

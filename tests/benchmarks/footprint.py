@@ -7,11 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
-
-from memory import java_below, resident_mb
+from processes import processes, resident_mb
 from results import Row
-from stack import SERVICES
 from testbed import Testbed
 
 RATE = 1_000
@@ -46,15 +43,7 @@ def footprint(bed: Testbed) -> list[Row]:
 
 
 def memory_mb(bed: Testbed) -> dict[str, float]:
-    memory = {}
-    for service in SERVICES:
-        if pid := bed.stack.pid(service):
-            process = psutil.Process(pid)
-            memory[service] = resident_mb([process])
-            if java := java_below(process):
-                name = "executor" if service == "spark-worker" else f"{service}'s driver"
-                memory[name] = resident_mb(java)
-    return memory
+    return {name: resident_mb(each) for name, each in processes(bed.stack).items()}
 
 
 class Used(NamedTuple):

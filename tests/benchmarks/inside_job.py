@@ -108,13 +108,9 @@ def drained(query: StreamingQuery) -> dict[str, float]:
     batches = [batch for batch in query.recentProgress if batch.numInputRows > 0]
     first, last = (datetime.fromisoformat(batches[n].timestamp) for n in (0, -1))
     end = last + timedelta(milliseconds=batches[-1].durationMs["triggerExecution"])
-    # The last operator has the windows; that of de-duplication, if any, comes before it.
-    states = [batch.stateOperators[-1] for batch in batches if batch.stateOperators]
     return {
         "records": sum(batch.numInputRows for batch in batches),
         "seconds": (end - first).total_seconds(),
-        "state_rows": max((state.numRowsTotal for state in states), default=0),
-        "state_mb": max((state.memoryUsedBytes for state in states), default=0) / 2**20,
     }
 
 

@@ -19,7 +19,6 @@ from sending import Delivery, finish, new_producer, produce, wait_for_topic
 from settings import Settings
 from shop import make_records, make_shop
 
-MINUTE_SEC = 60
 RECORD = (
     b'{"order_id":"5f0c2b34-9a3e-4c53-8f0e-1df2a1b7c001","user_id":481516,"product_id":"P0042",'
     b'"quantity":2,"price":9.95,"total_amount":19.90,"payment_type":"paypal",'
@@ -41,21 +40,11 @@ def send_bare(topic: str, count: int) -> None:
     kafka.close()
 
 
-def fill(topic: str, count: int, minutes: int, seed: str) -> None:
-    """Send the producer's records as fast as possible. Raises RuntimeError if some fail.
-
-    With `minutes`, their times are spread evenly over that many windows, and none is late.
-    """
+def fill(topic: str, count: int, seed: str) -> None:
+    """Send the producer's records as fast as possible. Raises RuntimeError if some fail."""
     settings = Settings(raw_topic=topic, rate=0, count=count)
-    if minutes:
-        settings = settings.model_copy(update={"late_share": 0.0})
     rng, kafka, stop = random.Random(seed), new_producer(settings), Stop()
-
-    def some_minute() -> float:
-        return time.time() - MINUTE_SEC * rng.randrange(minutes)
-
-    now = some_minute if minutes else time.time
-    records = make_records(settings, rng, make_shop(1, PAYMENT_TYPES), now)
+    records = make_records(settings, rng, make_shop(1, PAYMENT_TYPES), time.time)
     wait_for_topic(kafka, settings, stop)
     delivery = Delivery()
     produce(kafka, records, settings, delivery, stop)

@@ -24,16 +24,11 @@ class Query:
 
 
 class Drained(NamedTuple):
-    """What a query did: the most rows and megabytes of its state at the end of a batch.
-
-    `cpu_seconds` is the processor time of the driver and the executors, start and stop included.
-    """
+    """What a query did. `cpu_seconds` is that of driver and executors, start and stop included."""
 
     records: int
     seconds: float
     cpu_seconds: float
-    state_rows: int
-    state_mb: float
 
     @property
     def per_second(self) -> float:

@@ -8,7 +8,6 @@ AS_IT_IS = "as it is"
 PARTITIONS = "spark.sql.shuffle.partitions"
 STATE_STORE = "spark.sql.streaming.stateStore.providerClass"
 ROCKSDB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-SMALL_TASKS = {"maxRecordsPerPartition": "100000"}
 KAFKAS_FETCHES = {  # the defaults of its consumer
     "kafka.max.partition.fetch.bytes": str(2**20),
     "kafka.max.poll.records": "500",
@@ -26,10 +25,8 @@ def settings(bed: Testbed) -> list[Row]:
             AS_IT_IS: Query(topic),
             "1 shuffle partition": Query(topic, session={PARTITIONS: "1"}),
             "4 shuffle partitions": Query(topic, session={PARTITIONS: "4"}),
-            "8 shuffle partitions": Query(topic, session={PARTITIONS: "8"}),
             "RocksDB": Query(topic, session={STATE_STORE: ROCKSDB}),
             "minPartitions=6": Query(topic, source={"minPartitions": "6"}),
-            "100,000 records a task": Query(topic, source=SMALL_TASKS),
             "1 MB a fetch, 500 a poll": Query(topic, source=KAFKAS_FETCHES),
             f"{limit.upper()}=100000": Query(topic, {limit: 100_000}),
             f"{limit.upper()}=2000000": Query(topic, {limit: 2_000_000}),

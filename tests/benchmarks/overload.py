@@ -8,9 +8,9 @@ from contextlib import contextmanager
 
 from kafka_topic import Topic
 from lag import checkpoint, newest_batch, source_ends
-from memory import PeakMemory
 from pipeline import PYTHON
 from polling import eventually_matches
+from processes import PeakMemory
 from results import Row
 from stack import PROJECT
 from testbed import Testbed

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 
 from kafka_topic import Topic
-from memory import java_below
 from pipeline import PYTHON, Pipeline
+from processes import java_below
 from sizes import Sizes
 from stack import PROJECT, Stack
 
@@ -85,17 +85,14 @@ class Testbed:
         """An empty topic, stamped by the broker or, with `sender_time`, by whoever sends."""
         return self.topic(f"bench_{next(self.numbers)}").create(sender_time)
 
-    def backlog(self, records: int, minutes: int = 0) -> Topic:
-        """A new topic with valid, invalid and late records of the producer, sent at full speed.
-
-        With `minutes`, their times are spread evenly over that many windows, and none is late.
-        """
+    def backlog(self, records: int) -> Topic:
+        """A new topic with valid, invalid and late records of the producer, sent at full speed."""
         topic, processes = self.new_topic(), os.cpu_count() or 1
 
         def send_share(number: int) -> None:
             share = records // processes + (number < records % processes)
             seed = f"1/{number}"
-            run = {"topic": topic.name, "count": share, "minutes": minutes, "seed": seed}
+            run = {"topic": topic.name, "count": share, "seed": seed}
             if share:
                 self.run_inside("producer", "fill", **run)
 

@@ -1,10 +1,12 @@
-"""Resident memory of processes, and the most that Spark took."""
+"""The processes of a stack: their memory, their processor time, and the most that Spark took."""
 
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import psutil
+
+from stack import SERVICES, Stack
 
 SAMPLE_SEC = 0.2
 
@@ -17,6 +19,26 @@ def java_below(process: psutil.Process) -> list[psutil.Process]:
             if each.name() == "java":
                 found.append(each)
     return found
+
+
+def processes(stack: Stack) -> dict[str, list[psutil.Process]]:
+    """The processes of each service that runs; Java's apart from those of Python that start it."""
+    found = {}
+    for service in SERVICES:
+        if pid := stack.pid(service):
+            found[service] = [process := psutil.Process(pid)]
+            if java := java_below(process):
+                found["executor" if service == "spark-worker" else f"{service}'s driver"] = java
+    return found
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """The processor time so far of processes that are still there."""
+    total = 0.0
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += process.cpu_times().user + process.cpu_times().system
+    return total
 
 
 def resident_mb(processes: Iterable[psutil.Process]) -> float:
