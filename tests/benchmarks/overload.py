@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
 from kafka_topic import Topic
 from lag import checkpoint, newest_batch, source_ends
 from pipeline import PYTHON
@@ -28,7 +30,7 @@ def overload(bed: Testbed) -> list[Row]:
     load, seconds = bed.sizes.overload_rate, bed.sizes.overload_sec
     raw = bed.topic("transactions_raw")
     before = raw.size()
-    with slow_job(bed, load // 2), PeakMemory(bed.executors) as peak:
+    with slow_job(bed, load // 2) as job, PeakMemory(job, bed.executors) as peak:
         with bed.producer(load, PROCESSES):
             time.sleep(seconds)
         sent = raw.size() - before
@@ -50,7 +52,7 @@ def overload(bed: Testbed) -> list[Row]:
 
 
 @contextmanager
-def slow_job(bed: Testbed, per_second: int) -> Iterator[None]:
+def slow_job(bed: Testbed, per_second: int) -> Iterator[psutil.Process]:
     """Run the job, from its checkpoint on, with a limit of records per second."""
     bed.stack.stop("spark-job")
     bed.stack.health_file("spark-job").unlink()
@@ -67,7 +69,7 @@ def slow_job(bed: Testbed, per_second: int) -> Iterator[None]:
         )
     try:
         eventually(bed.stack.health_file("spark-job").exists, "the job runs", READY_SEC)
-        yield
+        yield psutil.Process(job.pid)
     finally:
         job.terminate()
         job.wait(timeout=60)

@@ -50,18 +50,17 @@ def resident_mb(processes: Iterable[psutil.Process]) -> float:
 
 
 class PeakMemory:
-    """The most that the driver (a child of this process) and the executors took, sampled."""
+    """The most that a driver and its executors took, sampled. `job` has started the driver."""
 
-    def __init__(self, executors: Callable[[], list[psutil.Process]]) -> None:
-        self.executors = executors
+    def __init__(self, job: psutil.Process, executors: Callable[[], list[psutil.Process]]) -> None:
+        self.job, self.executors = job, executors
         self.driver_mb = self.executor_mb = 0.0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.sample, daemon=True)
 
     def sample(self) -> None:
         while not self.ended.wait(SAMPLE_SEC):
-            driver = java_below(psutil.Process())
-            self.driver_mb = max(self.driver_mb, resident_mb(driver))
+            self.driver_mb = max(self.driver_mb, resident_mb(java_below(self.job)))
             self.executor_mb = max(self.executor_mb, resident_mb(self.executors()))
 
     def __enter__(self) -> "PeakMemory":
