@@ -114,7 +114,7 @@ test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be g
 bench: setup ## Measure beside the bare engines, 100 minutes in all: make bench ONLY=producer,consumer
 	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
-bench-quick: setup ## Try the benchmark at small sizes, in 3 minutes
+bench-quick: setup ## Try the benchmark at small sizes, in 5 minutes
 	@QUICK=1 ONLY=$(or $(ONLY),$(QUICK_PARTS)) PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 audit: setup ## Look up known vulnerabilities of the pinned packages (asks PyPI)
