@@ -135,8 +135,8 @@ def watch(
                 next_look += LOOK_INTERVAL_SEC
                 reporter.log_new_batches(query)
                 topics.check()
-        query.stop()
-    finally:  # Whatever ends the query, its last batches are reported.
+    finally:
+        query.stop()  # or it logs stack traces when its session ends
         reporter.log_new_batches(query)
 
 

@@ -191,7 +191,7 @@ def test_a_job_that_gets_no_executor_is_not_healthy_and_ends(pipeline: Pipeline)
         pipeline,
         "spark-job",
         "stream_job",
-        "patch('health.EXECUTOR_DEADLINE_SEC', 5).start()",
+        "patch('health.EXECUTOR_DEADLINE_SEC', 2).start()",
         SPARK_MASTER=f"spark://localhost:{pipeline.stack.spark_master_port}",
         SPARK_LOCAL_IP="127.0.0.1",
         RAW_TOPIC=job.raw_topic,
@@ -204,5 +204,5 @@ def test_a_job_that_gets_no_executor_is_not_healthy_and_ends(pipeline: Pipeline)
     finally:
         process.kill()
     assert process.returncode == 1, log
-    assert NO_EXECUTOR in log.splitlines()[-1]
+    assert NO_EXECUTOR in log.splitlines()[-1], log
     assert not health_file.exists()
