@@ -21,16 +21,16 @@ MAX ?= 10
 TIMEOUT ?= 60
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
-CONSOLE_CONSUMER = --topic "$$TOPIC" --from-beginning --max-messages "$$MAX" --timeout-ms 10000
 # What each test suite may import is in its pytest.ini: one process per suite.
 # The longest ones first, because two run at a time.
 UNIT_SUITES = spark-job contract producer clickhouse-consumer local-stack clickhouse-init verify docs benchmarks
-COG = -I docs -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
+COG = -I docs -I tests/support -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
 	tests/README.md tests/chaos/README.md tests/benchmarks/README.md
 # Not the programs beside it: they do not start in a folder with a $ in its name.
 LINT = .local/lint/bin/python -m
 BENCH_PATH = local-stack:verify:tests/support:tests/benchmarks
 QUICK_PARTS = start,recovery,freshness,processor,footprint,overload,producer,pace,job,consumer
+WHERE_KAFKA_IS = KAFKA_BOOTSTRAP_SERVERS="$${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:$${KAFKA_PORT:-9092}}"
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
@@ -58,7 +58,7 @@ down: ## Stop the pipeline in Docker; its data stays
 logs: ## Follow the logs of the pipeline in Docker
 	@$(COMPOSE) logs --follow --tail=20
 
-local-up: setup ## Start the pipeline without Docker
+local-up: setup ## Start the pipeline without Docker; SECURE=1: with TLS, logins and rights
 	@.venv/bin/python local-stack/stack.py up
 
 local-status: setup ## Show each service of the pipeline without Docker
@@ -74,10 +74,9 @@ query: ## Ask the running pipeline: make query SQL="SELECT count() FROM aggregat
 
 topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 	@if $(IN_DOCKER); then \
-		$(COMPOSE) exec -T kafka kafka-console-consumer --bootstrap-server kafka:29092 $(CONSOLE_CONSUMER); \
+		$(COMPOSE) exec -T kafka kafka-console-consumer --bootstrap-server kafka:29092 --topic "$$TOPIC" --from-beginning --max-messages "$$MAX" --timeout-ms 10000; \
 	else \
-		$(MAKE) --no-print-directory setup && LC_ALL=C.UTF-8 .local/tools/java/bin/java -Duser.language=en -cp 'local-stack/conf:.local/tools/kafka/*' \
-			org.apache.kafka.tools.consumer.ConsoleConsumer --bootstrap-server 127.0.0.1:$${KAFKA_PORT:-9092} $(CONSOLE_CONSUMER); \
+		$(MAKE) --no-print-directory setup && $(WHERE_KAFKA_IS) PYTHONPATH=verify .venv/bin/python local-stack/print_topic.py "$$TOPIC" "$$MAX"; \
 	fi
 
 verify: ## Recompute every window from transactions_raw and compare with the table
@@ -85,11 +84,11 @@ verify: ## Recompute every window from transactions_raw and compare with the tab
 		$(COMPOSE) run --rm -T --no-deps -e WATERMARK="$$WATERMARK" -e DEDUPLICATE_ORDERS="$$DEDUPLICATE_ORDERS" \
 			--volume "$(CURDIR)/verify:/app/verify:ro,z" clickhouse-consumer python verify/verify.py --timeout "$$TIMEOUT"; \
 	else \
-		$(MAKE) --no-print-directory setup && KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:$${KAFKA_PORT:-9092} CLICKHOUSE_HOST=127.0.0.1 .venv/bin/python verify/verify.py --timeout "$$TIMEOUT"; \
+		$(MAKE) --no-print-directory setup && $(WHERE_KAFKA_IS) CLICKHOUSE_HOST="$${CLICKHOUSE_HOST:-127.0.0.1}" .venv/bin/python verify/verify.py --timeout "$$TIMEOUT"; \
 	fi
 
 test: setup ## Run the tests, on stacks of their own without Docker
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(patsubst %,tests/%,integration $(UNIT_SUITES))
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(patsubst %,tests/%,integration security $(UNIT_SUITES))
 
 test-unit: setup ## Run the tests that need no services, in about a minute
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync PYTEST_OPTIONS='-m "not services"' $(UNIT_SUITES:%=tests/%)

@@ -16,18 +16,23 @@ import sys
 
 import topic
 from coordinator import TopicReplaced
-from lifecycle import Stop, guarded, set_up_logging
+from kafka_access import SettingsError
+from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
 from loader import Loader, State
 from message import TooManyInvalid
+from refusals import Refused
 from reporting import Monitor, Stuck
-from settings import Settings, SettingsError, load
+from settings import Settings, load
 from table import connect_clickhouse
 
 logger = logging.getLogger(__name__)
 
 
 def step(loader: Loader, monitor: Monitor) -> None:
-    """Work for about a second at most. Raises TooManyInvalid, Stuck or TopicReplaced."""
+    """Work for about a second at most.
+
+    Raises TooManyInvalid, Stuck, TopicReplaced or Refused.
+    """
     loader.step()
     if loader.state is State.IDLE:  # all is stored; after a restart it could not be read again
         topic.raise_if_replaced(loader.kafka)
@@ -45,6 +50,11 @@ def run(settings: Settings, stop: Stop) -> int:
         return 0
     except (TooManyInvalid, Stuck, TopicReplaced) as error:
         logger.error("%s", error)
+        return 1
+    except Refused as error:
+        logger.error("%s", error)
+        topic.close(kafka)  # or it would try again meanwhile
+        stop.wait(RESTART_DELAY_SEC)
         return 1
     finally:
         topic.close(kafka)

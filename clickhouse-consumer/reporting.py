@@ -10,6 +10,7 @@ from pathlib import Path
 from kafka import KafkaConsumer
 
 import topic
+from refusals import why
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,9 @@ class Monitor:
         self.next_report_at = clock() + WAIT_INTERVAL_SEC
 
     def look(self, totals: Totals, is_waiting: bool) -> None:
-        """Touch the health file; at intervals, log a report and ask the watchdog. Raises Stuck.
+        """Touch the health file; at intervals, log a report and ask the watchdog.
+
+        Raises Stuck or Refused.
 
         While the loader is waiting for ClickHouse, the service is not healthy, and takes no records
         on purpose.
@@ -75,8 +78,10 @@ class Monitor:
             return
         lag = topic.lag(self.kafka)
         if lag is None:
-            message = "waiting for Kafka at %s to assign partitions of %s"
-            logger.warning(message, self.settings.kafka_bootstrap_servers, self.settings.agg_topic)
+            topic.raise_if_denied(self.kafka)
+            message = "waiting for Kafka at %s to assign partitions of %s%s"
+            servers, agg_topic = self.settings.kafka_bootstrap_servers, self.settings.agg_topic
+            logger.warning(message, servers, agg_topic, why())
             self.next_report_at = self.clock() + WAIT_INTERVAL_SEC
             return
         self.reporter.report(totals, lag)

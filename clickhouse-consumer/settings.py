@@ -1,15 +1,12 @@
 """Settings of the consumer, each from the environment variable of the same name in capitals."""
 
-import reprlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-
-class SettingsError(ValueError):
-    """A setting has a wrong value; the text is one line that names it and what is allowed."""
+import kafka_access
+from kafka_access import KafkaSettings, ReadableFile, check_certificates
 
 
 def in_existing_folder(path: Path | None) -> Path | None:
@@ -19,9 +16,6 @@ def in_existing_folder(path: Path | None) -> Path | None:
 
 
 # Each type has a pattern or range, and a title that describes it in the error message.
-Servers = Annotated[
-    str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
-]
 Topic = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", title="a name of letters, digits and ._-")
 ]
@@ -31,6 +25,7 @@ Name = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535, title="a port from 1 to 65535")]
 Rows = Annotated[int, Field(ge=1, le=1_000_000, title="a whole number from 1 to 1000000")]
 Seconds = Annotated[float, Field(ge=0, le=60, title="a number of seconds from 0 to 60")]
+Flag = Annotated[bool, Field(title="true or false")]
 HealthFile = Annotated[
     Path | None,
     AfterValidator(in_existing_folder),
@@ -38,13 +33,7 @@ HealthFile = Annotated[
 ]
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
-    )
-
-    kafka_bootstrap_servers: Servers = "localhost:9092"
-    """Kafka brokers, separated by commas."""
+class Settings(KafkaSettings):
     agg_topic: Topic = "transactions_agg"
     """Topic to read."""
     consumer_group: str = "clickhouse-consumer"
@@ -61,6 +50,13 @@ class Settings(BaseSettings):
     """User with the right to insert into the table."""
     clickhouse_password: SecretStr = SecretStr("MySecret")
     """Password of that user, never logged. In Docker, set `CONSUMER_PASSWORD` instead."""
+    clickhouse_password_file: ReadableFile = None
+    """File with that password, instead."""
+    clickhouse_secure: Flag = False
+    """Encrypt the connection (TLS). The server's port for that is usually 9440."""
+    clickhouse_cafile: ReadableFile = None
+    """Authorities (PEM) that may have signed the server's certificate. Empty: those of the
+    system."""
     clickhouse_database: Name = "default"
     """Database of the table."""
     clickhouse_table: Name = "aggregated_analytics"
@@ -68,17 +64,14 @@ class Settings(BaseSettings):
     health_file: HealthFile = None
     """Touched about every second, except while ClickHouse does not accept rows."""
 
+    @model_validator(mode="after")
+    def check_clickhouse(self) -> Self:
+        if self.clickhouse_cafile and not self.clickhouse_secure:
+            raise ValueError("CLICKHOUSE_CAFILE requires CLICKHOUSE_SECURE=true")
+        check_certificates("CLICKHOUSE", self.clickhouse_cafile)
+        return self
+
 
 def load() -> Settings:
-    """Read and check the environment; an empty variable counts as not set. Raises SettingsError."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise SettingsError(in_one_line(error)) from None
-
-
-def in_one_line(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    name = str(problem["loc"][0])
-    allowed = Settings.model_fields[name].title
-    return f"{name.upper()} must be {allowed}, not {reprlib.repr(problem['input'])}"
+    """Read and check the environment. Raises SettingsError."""
+    return kafka_access.load(Settings)

@@ -6,6 +6,7 @@ from clickhouse_driver import Client
 from clickhouse_driver.errors import ServerException, TypeMismatchError
 
 from message import Row, raise_if_too_many
+from refusals import of_clickhouse
 from settings import Settings
 
 # TYPE_MISMATCH, ARGUMENT_OUT_OF_BOUND, CANNOT_CONVERT_TYPE, TOO_LARGE_STRING_SIZE,
@@ -81,6 +82,8 @@ def connect_clickhouse(settings: Settings) -> Client:
         user=settings.clickhouse_user,
         password=settings.clickhouse_password.get_secret_value(),
         database=settings.clickhouse_database,
+        secure=settings.clickhouse_secure,
+        ca_certs=settings.clickhouse_cafile,
         settings={"async_insert": 0},  # acknowledged must mean stored
         connect_timeout=3,
         sync_request_timeout=3,
@@ -101,7 +104,7 @@ def insert_block(clickhouse: Client, statement: str, rows: list[Row]) -> None:
         reason = " ".join(str(error).partition("Stack trace")[0].split())[:300]
         if rows and is_about_a_row(error):
             raise RowRefused(reason) from error
-        raise NotAcknowledged(f"{type(error).__name__} {reason}") from error
+        raise NotAcknowledged(of_clickhouse(f"{type(error).__name__} {reason}")) from error
     if acknowledged != len(rows):
         raise NotAcknowledged(f"{acknowledged} rows acknowledged")
 

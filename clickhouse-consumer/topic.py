@@ -6,9 +6,16 @@ from kafka import KafkaConsumer
 from kafka.cluster import ClusterMetadata
 from kafka.consumer import group
 from kafka.consumer.fetcher import ConsumerRecord
-from kafka.errors import KafkaError, RetriableError
+from kafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    RetriableError,
+    TopicAuthorizationFailedError,
+)
 
 from coordinator import Coordinator
+from kafka_access import security_options
+from refusals import denied, raise_if_login_refused
 from settings import Settings
 
 TIMEOUT_MS = 3000
@@ -28,6 +35,7 @@ def connect_kafka(settings: Settings) -> KafkaConsumer:
     return KafkaConsumer(
         settings.agg_topic,
         bootstrap_servers=settings.kafka_bootstrap_servers.split(","),
+        **security_options(settings),
         group_id=settings.consumer_group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -43,12 +51,26 @@ def connect_kafka(settings: Settings) -> KafkaConsumer:
 
 
 def poll(kafka: KafkaConsumer, wait_sec: float, max_records: int) -> list[ConsumerRecord]:
-    """Return the next records; none if there are none after `wait_sec`, or if Kafka is away."""
+    """Return the next records; none if there are none after `wait_sec`, or if Kafka is away.
+
+    Raises Refused if Kafka refuses the login, or if the user lacks rights.
+    """
+    raise_if_login_refused()
     try:
         polled = kafka.poll(timeout_ms=wait_sec * 1000, max_records=max_records)
     except RetriableError:  # no record was taken
         return []
+    except TopicAuthorizationFailedError as error:
+        raise denied(f"topic {', '.join(error.args[0])}") from None
+    except GroupAuthorizationFailedError:
+        raise denied(f"group {kafka.config['group_id']}") from None
     return list(chain.from_iterable(polled.values()))
+
+
+def raise_if_denied(kafka: KafkaConsumer) -> None:
+    """Raises Refused if Kafka's latest answer was that this user has no right to the topic."""
+    for name in kafka._coordinator._cluster.unauthorized_topics:
+        raise denied(f"topic {name}")
 
 
 def commit(kafka: KafkaConsumer) -> None:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from wrong_settings import REFUSED, WRONG
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 # Runs in the folder of a service. Prints [name, default, allowed values, description] per setting.
@@ -47,13 +49,61 @@ print(json.dumps([["STACK_DIR", directory], *([k, str(v)] for k, v in stack.port
 """
 
 
+# Runs in local-stack/. Prints [user, right, resource] per ACL.
+READ_ACLS = """
+import json
+from secured import ACLS
+
+print(json.dumps([
+    [user, operation.name, f"{kind.name.lower()} `{name}`"]
+    for user, rights in ACLS.items() for kind, name, operation in rights
+]))
+"""
+
+
 def settings(folder: str) -> str:
-    """The settings of the service in this folder."""
-    rows = [
+    """The settings of the service in this folder, without those that all services have."""
+    return settings_table(each for each in read_settings(folder) if not is_of_kafka(each))
+
+
+def kafka_settings() -> str:
+    """The settings with which every service reaches Kafka."""
+    return settings_table(each for each in read_settings("producer") if is_of_kafka(each))
+
+
+def read_settings(folder: str) -> list[list[str]]:
+    return run_in(folder, READ_SETTINGS)
+
+
+def is_of_kafka(setting: list[str]) -> bool:
+    return setting[0].startswith("KAFKA_")
+
+
+def settings_table(settings: Iterable[list[str]]) -> str:
+    rows = (
         [f"`{name}`", as_code(default), allowed, " ".join(description.split())]
-        for name, default, allowed, description in run_in(folder, READ_SETTINGS)
-    ]
+        for name, default, allowed, description in settings
+    )
     return table(["variable", "default", "allowed", "meaning"], rows)
+
+
+def acls() -> str:
+    """What each service may do in the secured local stack."""
+    return table(["service", "right", "on"], run_in("local-stack", READ_ACLS))
+
+
+def wrong_settings() -> str:
+    """Settings that the services refuse before they connect, and the line that says so."""
+    rows = [
+        [", ".join(f"`{name}={value}`" for name, value in settings.items()), line]
+        for settings, line in WRONG
+    ]
+    return table(["settings", "line"], rows)
+
+
+def refusals() -> str:
+    """What only Kafka can refuse, and what the line says of it."""
+    return table(["what is wrong", "line"], [[what, line] for what, line in REFUSED.items()])
 
 
 def local_stack() -> str:

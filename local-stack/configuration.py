@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Collection
 from configparser import RawConfigParser
 
+import secured
 from paths import LOCAL_STACK
 from ports import StackSettings
 from services import TABLE, Service
@@ -57,12 +58,15 @@ def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigP
 
 def command(service: Service, stack: StackSettings) -> str:
     launch = ("python", str(LOCAL_STACK / "launch.py"), service.name)
-    return shlex.join([*launch, *(service.filled_in(word, stack) for word in service.command)])
+    words = secured.command(service.name, service.command) if stack.secure else service.command
+    return shlex.join([*launch, *(service.filled_in(word, stack) for word in words)])
 
 
 def environment(service: Service, stack: StackSettings) -> str:
     """Pairs as supervisor reads them, which knows quotation marks but no escape character."""
     values = {name: service.filled_in(text, stack) for name, text in service.environment.items()}
+    if stack.secure and "KAFKA_BOOTSTRAP_SERVERS" in values:
+        values |= secured.login(service.name, stack)
     quotes = {name: "'" if '"' in value else '"' for name, value in values.items()}
     return ",".join(f"{name}={quotes[name]}{value}{quotes[name]}" for name, value in values.items())
 

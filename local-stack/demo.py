@@ -27,12 +27,12 @@ from rich.table import Table
 
 from checks import check_startable
 from freshness import Freshness
+from kafka_access import SettingsError as VerifySettingsError
 from paths import LOCAL, PROJECT, VENV
 from ports import HOST, SettingsError
 from raw_topic import RawTopic
 from rules import REASONS
 from settings import Settings, load
-from settings import SettingsError as VerifySettingsError
 from stack import Stack, StackError
 from verify import fetch_rows, verify
 from windows import Expected, Row

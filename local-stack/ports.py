@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Where the services listen, and where clients connect: `localhost` may also mean ::1, where another
 # program may listen.
 HOST = "127.0.0.1"
+SECURED_PORTS = ("kafka_sasl_port", "kafka_ssl_port")
 SAFE_PORTS = range(15000, 32000)  # below the ports that systems give to outgoing connections
 
 
@@ -46,6 +47,9 @@ class StackSettings:
     spark_master_webui_port: int = 8080
     spark_worker_webui_port: int = 8081
     spark_ui_port: int = 4040
+    kafka_sasl_port: int = 9093  # these two with SECURE=1 only, see secured.py
+    kafka_ssl_port: int = 9094
+    secure: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -59,10 +63,11 @@ class StackSettings:
                 raise SettingsError(
                     f"STACK_DIR and the project {USABLE_PATHS}, unlike {str(path)!r}"
                 )
-        stack = cls(directory, **{name: port_from(env, name.upper()) for name in port_names()})
-        ports = list(stack.ports().values())
+        values: dict[str, Any] = {name: port_from(env, name.upper()) for name in port_names()}
+        stack = cls(directory, secure=env.get("SECURE") == "1", **values)
+        used = list(stack.ports().values())
         for variable, port in stack.ports().items():
-            if ports.count(port) > 1:
+            if used.count(port) > 1:
                 raise SettingsError(f"{variable} must be a port of its own, {port} is used twice")
         return stack
 
@@ -70,7 +75,8 @@ class StackSettings:
     def on_free_ports(cls, directory: Path) -> Self:
         """A stack that can run beside any other."""
         free = (port for port in random.sample(SAFE_PORTS, len(SAFE_PORTS)) if is_free(port))
-        return cls(directory.resolve(), **dict(zip(port_names(), free, strict=False)))
+        values: dict[str, Any] = dict(zip(port_names(), free, strict=False))
+        return cls(directory.resolve(), **values)
 
     @classmethod
     def last_started_in(cls, directory: Path) -> Self | None:
@@ -86,7 +92,13 @@ class StackSettings:
 
     def ports(self) -> dict[str, int]:
         """Variable -> port."""
-        return {name.upper(): getattr(self, name) for name in port_names()}
+        names = (name for name in port_names() if self.secure or name not in SECURED_PORTS)
+        return {name.upper(): getattr(self, name) for name in names}
+
+    def saved(self) -> dict[str, str]:
+        """What `last_started_in` needs to know."""
+        ports = {variable: str(port) for variable, port in self.ports().items()}
+        return {**ports, "SECURE": "1" if self.secure else ""}
 
     def environment(self) -> dict[str, str]:
         """The variables for a program that uses this stack, such as the producer."""
@@ -114,7 +126,7 @@ DEFAULT_PORTS = StackSettings().ports()
 
 def port_from(env: Mapping[str, str], variable: str) -> int:
     """The port that a variable sets, or its default. Raises SettingsError."""
-    text = env.get(variable) or str(DEFAULT_PORTS[variable])
+    text = env.get(variable) or str(getattr(StackSettings, variable.lower()))
     if not (text.isdecimal() and 1 <= int(text) <= 65535):
         raise SettingsError(f"{variable} must be a port from 1 to 65535, not {text!r}")
     return int(text)

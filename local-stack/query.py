@@ -12,6 +12,7 @@ import argparse
 import base64
 import io
 import os
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -32,20 +33,21 @@ def main(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    host = os.environ.get("CLICKHOUSE_HOST") or HOST
     try:
-        table = answer(port, sql)
+        table = answer(f"{host}:{port}", sql)
     except urllib.error.HTTPError as refusal:
         print(refusal.read().decode(errors="replace").strip(), file=sys.stderr)
         return 1
     except (OSError, HTTPException) as error:
-        print(f"no ClickHouse at {HOST}:{port}: {str(error).strip()}", file=sys.stderr)
+        print(f"no ClickHouse at {host}:{port}: {str(error).strip()}", file=sys.stderr)
         return 1
     print_table(table)
     return 0
 
 
-def answer(port: int, sql: str) -> str:
-    """The answer as a table.
+def answer(address: str, sql: str) -> str:
+    """The answer of the ClickHouse at host:port as a table.
 
     Raises HTTPError if ClickHouse refuses, OSError or HTTPException if it is not there.
     """
@@ -53,14 +55,18 @@ def answer(port: int, sql: str) -> str:
     # As bytes, because other headers than Authorization carry neither every character nor the
     # spaces at the end of a password. fsencode returns what the user typed, whatever the locale.
     login = b"consumer:" + os.fsencode(os.environ.get("CONSUMER_PASSWORD") or "MySecret")
+    is_secure = os.environ.get("CLICKHOUSE_SECURE", "").lower() in ("1", "true")
     request = urllib.request.Request(
-        f"http://{HOST}:{port}/?default_format=PrettyCompact"
+        f"{'https' if is_secure else 'http'}://{address}/?default_format=PrettyCompact"
         f"&output_format_pretty_grid_charset={charset}",
         data=os.fsencode(sql),
         headers={"Authorization": f"Basic {base64.b64encode(login).decode()}"},
     )
+    tls = ssl.create_default_context(cafile=os.environ.get("CLICKHOUSE_CAFILE") or None)
     # A proxy of the environment cannot reach this machine, and must not see the password.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+    )
     with opener.open(request, timeout=TIMEOUT_SEC) as response:
         return str(response.read().decode(errors="replace"))
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 import probes
 from locales import JAVA_LANGUAGE
 from paths import LOCAL_STACK, PROJECT, TOOLS, spark_home
-from ports import StackSettings
+from ports import SECURED_PORTS, StackSettings
 from probes import Probe
 
 
@@ -84,7 +84,10 @@ TABLE = (
         name="topics",
         stop_order=60,
         command=("python", "{local_stack}/topics.py"),
-        environment={"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:{kafka_port}"},
+        environment={
+            "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:{kafka_port}",
+            "PYTHONPATH": "{project}/verify",  # for kafka_access.py
+        },
         probe=probes.topics,
         runs_once=True,
     ),
@@ -181,4 +184,6 @@ BY_NAME = {service.name: service for service in TABLE}
 def ports_of(services: Collection[str], stack: StackSettings) -> dict[str, int]:
     """The ports on which these services listen: variable -> port."""
     names = [port for service in services for port in BY_NAME[service].ports]
+    if stack.secure and "kafka" in services:
+        names += SECURED_PORTS
     return {name.upper(): getattr(stack, name) for name in names}

@@ -71,10 +71,13 @@ def next_steps(stack: StackSettings) -> str:
         "CLICKHOUSE_HTTP_PORT", stack.clickhouse_http_port, StackSettings.clickhouse_http_port
     )
     site = f"http://localhost:{stack.clickhouse_http_port}/analytics"
+    send = ".venv/bin/python producer/producer.py"
+    login = stack.directory / "security" / "producer.env"
+    send = f"(set -a; . {login}; {send})" if stack.secure else f"{servers}{send}"
     folder = moved("STACK_DIR", stack.directory, StackSettings.directory)
     return f"""
 Everything runs. Logs: {stack.directory / "log"}
-  send transactions   {servers}.venv/bin/python producer/producer.py
+  send transactions   {send}
   watch the sales     {site} (user consumer, password MySecret)
   look at a topic     {kafka}make topics TOPIC=transactions_agg
   query               {http}make query

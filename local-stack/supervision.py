@@ -20,6 +20,7 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport
 
+import secured
 from launch import PID_FILES, running_pid
 from locales import LOCALE
 from paths import LOCAL_STACK, TOOLS, VENV, spark_home
@@ -98,7 +99,9 @@ def prepare_folder(stack: StackSettings) -> None:
         shutil.rmtree(stack.directory / name, ignore_errors=True)
     for name in ("tmp", "health", "spark-master", "log", PID_FILES):
         (stack.directory / name).mkdir(exist_ok=True)
-    (stack.directory / "ports.json").write_text(json.dumps(stack.ports()))
+    (stack.directory / "ports.json").write_text(json.dumps(stack.saved()))
+    if stack.secure:
+        secured.make_files(stack)
     template = string.Template((LOCAL_STACK / "conf" / "zookeeper.properties").read_text())
     properties = template.substitute(stack.environment())
     (stack.directory / "zookeeper.properties").write_text(properties)

@@ -17,10 +17,12 @@ import sys
 import time
 from threading import Thread, Timer
 
-from lifecycle import Stop, guarded, set_up_logging
+from kafka_access import SettingsError
+from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
 from processes import run_processes, stay_on_one_core
+from refusals import Refused
 from sending import Delivery, finish, new_producer, produce, report, wait_for_topic
-from settings import Settings, SettingsError, load
+from settings import Settings, load
 from shop import make_records, make_shop
 
 logger = logging.getLogger("producer")
@@ -58,7 +60,14 @@ def run(settings: Settings, stop: Stop, number: int = 1) -> int:
     rng = random.Random(settings.seed if number == 1 else f"{settings.seed}/{number}")
     producer = new_producer(settings)
     delivery = Delivery()
-    if wait_for_topic(producer, settings, stop):
+    try:
+        is_there = wait_for_topic(producer, settings, stop)
+    except Refused as error:
+        logger.error("%s", error)
+        producer.close(timeout=0)
+        stop.wait(RESTART_DELAY_SEC)  # who restarts it must not try too often
+        return 1
+    if is_there:
         stop_after(settings.duration_sec, stop)
         Thread(target=report, args=(delivery, settings, stop), daemon=True).start()
         produce(producer, make_records(settings, rng, shop, time.time), settings, delivery, stop)

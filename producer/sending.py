@@ -4,16 +4,17 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from copy import copy
 from threading import Lock
 from typing import Any
 from zlib import crc32
 
 from kafka import KafkaProducer
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import AuthorizationError, KafkaTimeoutError
 
+from kafka_access import security_options
 from lifecycle import Stop
+from refusals import denied, raise_if_login_refused, why
 from settings import Settings
 
 logger = logging.getLogger("producer")
@@ -76,6 +77,7 @@ def new_producer(settings: Settings) -> KafkaProducer:
     """Does not block: with api_version given, a background thread connects, and keeps trying."""
     return KafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap_servers,
+        **security_options(settings),
         api_version=(3, 9),  # the newest to speak; older brokers are still understood
         acks="all",
         linger_ms=20,
@@ -87,20 +89,29 @@ def new_producer(settings: Settings) -> KafkaProducer:
 
 
 def wait_for_topic(producer: KafkaProducer, settings: Settings, stop: Stop) -> bool:
-    """Wait until Kafka and the topic are there; False if a stop is requested first."""
+    """Wait until Kafka and the topic are there; False if a stop is requested first.
+
+    Raises Refused.
+    """
     attempts_per_status = STATUS_INTERVAL_SEC * 1000 // MAX_BLOCK_MS
     for attempt in itertools.count():
         if stop.requested:
             break
-        with suppress(KafkaTimeoutError):
+        try:
             producer.partitions_for(settings.raw_topic)
             return True
+        except KafkaTimeoutError:
+            pass
+        except AuthorizationError:
+            raise denied(f"topic {settings.raw_topic}") from None
         if attempt % attempts_per_status == 0:
             logger.warning(
-                "waiting for Kafka at %s and its topic %s",
+                "waiting for Kafka at %s and its topic %s%s",
                 settings.kafka_bootstrap_servers,
                 settings.raw_topic,
+                why(),
             )
+        raise_if_login_refused()
     return False
 
 
@@ -153,7 +164,7 @@ def report(delivery: Delivery, settings: Settings, stop: Stop) -> None:
     while not stop.wait(STATUS_INTERVAL_SEC):
         now = copy(delivery)
         if now.is_stalled_since(before):
-            logger.warning("waiting for Kafka at %s: %s", servers, now)
+            logger.warning("waiting for Kafka at %s%s: %s", servers, why(), now)
         else:
             rate = (now.acknowledged - before.acknowledged) / STATUS_INTERVAL_SEC
             logger.info("%s, %.1f/s", now, rate)

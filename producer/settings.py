@@ -1,21 +1,15 @@
 """Settings of the producer, each an environment variable in capitals and a --flag."""
 
-import reprlib
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-
-class SettingsError(ValueError):
-    """A setting has a wrong value; the text is one line that names it and what is allowed."""
-
+import kafka_access
+from kafka_access import KafkaSettings, SettingsError
 
 # Each type has a pattern or range, and a title that describes it in the error message.
-Servers = Annotated[
-    str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
-]
 Topic = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", title="a name of letters, digits and ._-")
 ]
@@ -27,20 +21,15 @@ Share = Annotated[float, Field(ge=0, le=1, title="a number from 0 to 1")]
 Processes = Annotated[int, Field(ge=1, le=100, title="a whole number from 1 to 100")]
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings):
     """Send endless random purchase transactions to Kafka."""
 
     model_config = SettingsConfigDict(
-        env_ignore_empty=True,
-        frozen=True,
-        use_attribute_docstrings=True,
         cli_prog_name="producer.py",
         cli_kebab_case=True,
         cli_hide_none_type=True,
     )
 
-    kafka_bootstrap_servers: Servers = "localhost:9092"
-    """Kafka brokers, separated by commas."""
     raw_topic: Topic = "transactions_raw"
     """Topic to write to."""
     rate: Rate = 100
@@ -64,14 +53,9 @@ def load(arguments: Sequence[str]) -> Settings:
 
     Raises SettingsError; for an unknown flag or --help, SystemExit, as argparse does.
     """
-    try:
-        return Settings(_cli_parse_args=list(arguments))
-    except ValidationError as error:
-        raise SettingsError(in_one_line(error)) from None
-
-
-def in_one_line(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    name = str(problem["loc"][0])
-    allowed = Settings.model_fields[name].title
-    return f"{name.upper()} must be {allowed}, not {reprlib.repr(problem['input'])}"
+    if any(each.split("=")[0] == "--kafka-sasl-password" for each in arguments):
+        raise SettingsError(
+            "KAFKA_SASL_PASSWORD must not be a flag, which every user of this machine can read;"
+            " set the variable, or --kafka-sasl-password-file"
+        )
+    return kafka_access.load(Settings, _cli_parse_args=list(arguments))

@@ -7,9 +7,10 @@ from pyspark.errors import PySparkException, StreamingQueryException
 
 from health import NoExecutor
 from known_topics import TopicReplaced
+from refusals import Refused
 from settings import Settings
 
-FAILURES = (PySparkException, Py4JError, ConnectionError, NoExecutor, TopicReplaced)
+FAILURES = (PySparkException, Py4JError, ConnectionError, NoExecutor, TopicReplaced, Refused)
 JVM_EXITED = "the Spark driver's JVM has exited; restart the job"
 NO_EXECUTOR = (
     "this job has no Spark executor. Is the Spark master running, and a worker that has enough"
@@ -29,6 +30,8 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
     """
     if isinstance(error, Py4JError | ConnectionError) and not isinstance(error, Py4JJavaError):
         return JVM_EXITED
+    if isinstance(error, Refused):
+        return str(error)
     text, checkpoint = str(error), settings.checkpoint_location
     start_over = (
         f"delete {checkpoint}, or set CHECKPOINT_LOCATION to a new folder; the job then starts over"

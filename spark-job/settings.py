@@ -1,15 +1,12 @@
 """Settings of the job, each from the environment variable of the same name in capitals."""
 
-import reprlib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field
 
-
-class SettingsError(ValueError):
-    """A setting has a wrong value; the text is one line that names it and what is allowed."""
+import kafka_access
+from kafka_access import KafkaSettings
 
 
 def in_existing_folder(path: Path | None) -> Path | None:
@@ -19,9 +16,6 @@ def in_existing_folder(path: Path | None) -> Path | None:
 
 
 # Each type has a pattern or range, and a title that describes it in the error message.
-Servers = Annotated[
-    str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
-]
 Topic = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", title="a name of letters, digits and ._-")
 ]
@@ -48,13 +42,7 @@ HealthFile = Annotated[
 ]
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
-    )
-
-    kafka_bootstrap_servers: Servers = "localhost:9092"
-    """Kafka brokers, separated by commas."""
+class Settings(KafkaSettings):
     raw_topic: Topic = "transactions_raw"
     """Topic to read."""
     agg_topic: Topic = "transactions_agg"
@@ -81,15 +69,5 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Read and check the environment; an empty variable counts as not set. Raises SettingsError."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise SettingsError(in_one_line(error)) from None
-
-
-def in_one_line(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    name = str(problem["loc"][0])
-    allowed = Settings.model_fields[name].title
-    return f"{name.upper()} must be {allowed}, not {reprlib.repr(problem['input'])}"
+    """Read and check the environment. Raises SettingsError."""
+    return kafka_access.load(Settings)

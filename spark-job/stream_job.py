@@ -23,11 +23,13 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from advice import FAILURES, advice, is_failure_of_kafka
 from health import Health, NoExecutor, has_ended
+from kafka_access import SettingsError
+from kafka_options import kafka_options
 from kafka_topics import wait_for_topics
 from known_topics import KnownTopics
 from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
 from progress import OBSERVATION, Reporter, verdict_metrics
-from settings import Settings, SettingsError, load
+from settings import Settings, load
 from totals import to_messages, window_totals
 from validity import judge, parse
 
@@ -82,7 +84,7 @@ def read_raw(spark: SparkSession, settings: Settings) -> DataFrame:
     """The records of the raw topic, as a stream."""
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
+        .options(**kafka_options(settings))
         .option("subscribe", settings.raw_topic)
         .option("startingOffsets", "earliest")  # of a new checkpoint; an old one has its own
         .option("failOnDataLoss", "true")
@@ -111,7 +113,7 @@ def start_query(spark: SparkSession, settings: Settings) -> StreamingQuery:
     return (
         purchase_totals(read_raw(spark, settings), settings)
         .writeStream.format("kafka")
-        .option("kafka.bootstrap.servers", settings.kafka_bootstrap_servers)
+        .options(**kafka_options(settings))
         .option("topic", settings.agg_topic)
         .option("checkpointLocation", settings.checkpoint_location)
         .outputMode("update")  # each window that has changed, at once, not only when it is closed

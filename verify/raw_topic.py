@@ -1,10 +1,13 @@
 """Read every committed record of the raw topic, as often as there are new ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
+
+from refusals import no_topic, why
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -17,10 +20,14 @@ class RawTopic:
     Raises SystemExit if there is no Kafka or no such topic, or if the topic is replaced meanwhile.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+    def __init__(
+        self, bootstrap_servers: str, topic: str, security: Mapping[str, Any] | None = None
+    ) -> None:
         try:
             self._consumer = KafkaConsumer(
                 bootstrap_servers=bootstrap_servers,
+                **(security or {}),
+                bootstrap_timeout_ms=3000,  # not longer, because it tries a wrong password again
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 isolation_level="read_committed",
@@ -29,10 +36,10 @@ class RawTopic:
                 reconnect_backoff_max_ms=1000,
             )
         except KafkaError:
-            raise SystemExit(f"no Kafka answers at {bootstrap_servers}") from None
+            raise SystemExit(f"no Kafka answers at {bootstrap_servers}{why()}") from None
         partitions = self._consumer.partitions_for_topic(topic)
         if not partitions:
-            raise SystemExit(f"no topic {topic} at {bootstrap_servers}")
+            raise SystemExit(no_topic(topic, bootstrap_servers))
         self._topic = topic
         self._topic_id = self._current_id()
         self._partitions = [TopicPartition(topic, number) for number in partitions]

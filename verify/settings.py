@@ -4,18 +4,15 @@ Those that the job or the consumer has, too, must have the same values there.
 """
 
 import re
-import reprlib
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
+
+import kafka_access
+from kafka_access import KafkaSettings, ReadableFile, check_certificates
 
 DURATION = re.compile(r"([0-9]{1,6}) (millisecond|second|minute|hour|day)s?", re.ASCII)
-
-
-class SettingsError(ValueError):
-    """A setting has a wrong value; the text is one line that names it and what is allowed."""
 
 
 def to_timedelta(value: object) -> object:
@@ -30,9 +27,6 @@ def to_timedelta(value: object) -> object:
 
 
 # Each type has a pattern or range, and a title that describes it in the error message.
-Servers = Annotated[
-    str, Field(pattern=r"^[^\s,]+:[0-9]+(,[^\s,]+:[0-9]+)*$", title="host:port[,host:port]")
-]
 Topic = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", title="a name of letters, digits and ._-")
 ]
@@ -46,13 +40,7 @@ Duration = Annotated[
 Flag = Annotated[bool, Field(title="true or false")]
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, frozen=True, use_attribute_docstrings=True
-    )
-
-    kafka_bootstrap_servers: Servers = "localhost:9092"
-    """Kafka brokers, separated by commas."""
+class Settings(KafkaSettings):
     raw_topic: Topic = "transactions_raw"
     """Topic to recompute the windows from."""
     watermark: Duration = timedelta(minutes=10)
@@ -67,22 +55,26 @@ class Settings(BaseSettings):
     """User with the right to read the table."""
     clickhouse_password: SecretStr = SecretStr("MySecret")
     """Password of that user, never logged."""
+    clickhouse_password_file: ReadableFile = None
+    """File with that password, instead."""
+    clickhouse_secure: Flag = False
+    """Encrypt the connection (TLS). The server's port for that is usually 9440."""
+    clickhouse_cafile: ReadableFile = None
+    """Authorities (PEM) that may have signed the server's certificate. Empty: those of the
+    system."""
     clickhouse_database: Name = "default"
     """Database of the table."""
     clickhouse_table: Name = "aggregated_analytics"
     """Table to compare with."""
 
+    @model_validator(mode="after")
+    def check_clickhouse(self) -> Self:
+        if self.clickhouse_cafile and not self.clickhouse_secure:
+            raise ValueError("CLICKHOUSE_CAFILE requires CLICKHOUSE_SECURE=true")
+        check_certificates("CLICKHOUSE", self.clickhouse_cafile)
+        return self
+
 
 def load() -> Settings:
-    """Read and check the environment; an empty variable counts as not set. Raises SettingsError."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        raise SettingsError(in_one_line(error)) from None
-
-
-def in_one_line(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    name = str(problem["loc"][0])
-    allowed = Settings.model_fields[name].title
-    return f"{name.upper()} must be {allowed}, not {reprlib.repr(problem['input'])}"
+    """Read and check the environment. Raises SettingsError."""
+    return kafka_access.load(Settings)

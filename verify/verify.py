@@ -20,9 +20,11 @@ from datetime import UTC, datetime, timedelta
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 
+from kafka_access import SettingsError, security_options
 from raw_topic import RawTopic
+from refusals import of_clickhouse
 from rules import AHEAD_LIMIT
-from settings import Settings, SettingsError, load
+from settings import Settings, load
 from windows import COLUMNS, Difference, Expected, Row, compare
 
 STILL_FILLING_SEC = 5  # the table may be behind on a window that has just got a record
@@ -69,7 +71,7 @@ def take_snapshot(raw: RawTopic, client: Client, table: str, expected: Expected)
     try:
         rows = fetch_rows(client, table)
     except (OSError, EOFError, ClickHouseError) as error:
-        raise TableUnavailable(first_line(error)) from None
+        raise TableUnavailable(of_clickhouse(first_line(error))) from None
     # The rows may count records that have arrived since the topic was read.
     add_new(raw, expected)
     return compared(expected, rows, raw.complete_since, datetime.now(UTC))
@@ -162,11 +164,14 @@ def connect_clickhouse(settings: Settings) -> Client:
         user=settings.clickhouse_user,
         password=settings.clickhouse_password.get_secret_value(),
         database=settings.clickhouse_database,
+        secure=settings.clickhouse_secure,
+        ca_certs=settings.clickhouse_cafile,
     )
 
 
 def run(settings: Settings, timeout_sec: float) -> bool:
-    raw = RawTopic(settings.kafka_bootstrap_servers, settings.raw_topic)
+    security = security_options(settings)
+    raw = RawTopic(settings.kafka_bootstrap_servers, settings.raw_topic, security)
     expected = Expected(settings.watermark, settings.deduplicate_orders)
     return verify(
         raw, connect_clickhouse(settings), settings.clickhouse_table, expected, timeout_sec

@@ -78,7 +78,10 @@ class FakeKafka:
         self.commits: list[dict[TopicPartition, int]] = []
         self.is_away = self.is_closed = False
         self._coordinator = SimpleNamespace(
-            raise_if_replaced=lambda: None, stable=lambda: True, coordinator_id=0
+            raise_if_replaced=lambda: None,
+            stable=lambda: True,
+            coordinator_id=0,
+            _cluster=SimpleNamespace(unauthorized_topics=()),
         )
         self.assign(broker.logs)
 

@@ -1,8 +1,10 @@
 """The scripts of clickhouse-init, run by the real ClickHouse engine inside this process (chdb)."""
 
 import json
+import os
 import random
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ from settings import Settings
 
 INIT_FOLDER = Path(__file__).resolve().parents[2] / "clickhouse-init"
 USER_SCRIPT = INIT_FOLDER / "01-create-user.sql"
+READER_SCRIPT = INIT_FOLDER / "03-reader.sh"
 TABLE_SCRIPT = INIT_FOLDER / "init.sql"
 MIDNIGHT = datetime(2026, 11, 22, tzinfo=UTC)
 TABLE = "default.aggregated_analytics"
@@ -100,6 +103,35 @@ def test_the_user_has_no_other_right_than_to_select_and_insert_on_the_table(engi
         " DEFAULT DATABASE default SETTINGS final = 1, async_insert = 0",
         f"GRANT SELECT, INSERT ON {TABLE} TO consumer",
     ]
+
+
+@pytest.mark.parametrize("password", ["plain", "it's \\ one"])
+def test_a_password_of_the_reader_creates_a_user_who_can_only_read(
+    engine: Engine, tmp_path: Path, password: str
+) -> None:
+    user, grant = run_reader_script(tmp_path, READER_PASSWORD=password)
+    escaped = password.replace("\\", "\\\\").replace("'", "\\'")
+    assert engine.formatted(user) == (
+        f"CREATE USER OR REPLACE reader IDENTIFIED WITH sha256_password BY '{escaped}' HOST ANY"
+        " DEFAULT DATABASE default SETTINGS final = 1"
+    )
+    assert engine.formatted(grant) == f"GRANT SELECT ON {TABLE} TO reader"
+
+
+def test_without_a_password_there_is_no_reader(tmp_path: Path) -> None:
+    assert run_reader_script(tmp_path, READER_PASSWORD="") == []
+
+
+def run_reader_script(folder: Path, **variables: str) -> list[str]:
+    """The statements that the script gives to clickhouse-client."""
+    client = folder / "clickhouse-client"
+    client.write_text(f"#!/bin/sh\nexec cat >> {folder}/sql\n")
+    client.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    subprocess.run([READER_SCRIPT], env={**os.environ, **variables, "PATH": path}, check=True)
+    sql = folder / "sql"
+    text = sql.read_text() if sql.exists() else ""
+    return [statement.strip() for statement in text.split(";") if statement.strip()]
 
 
 def test_the_defaults_of_the_consumer_name_the_account_and_the_table_that_are_created() -> None:

@@ -21,6 +21,7 @@ SERVICES = (
     "clickhouse-consumer",
 )
 CLIENT = "clickhouse-client --user consumer --password MySecret"
+READER_PASSWORD = "it's \\ read only"
 ONE_OF_EACH = ("--scale", "spark-worker=1", "--scale", "clickhouse-consumer=1")
 BUILD_SEC = 900
 DEADLINE_SEC = 180
@@ -32,7 +33,11 @@ class Compose:
     def __init__(self, *files: str) -> None:
         self.command = os.environ.get("COMPOSE", "docker-compose").split()
         self.command += [argument for name in files for argument in ("-f", name)]
-        self.environment = {**os.environ, "COMPOSE_PROJECT_NAME": "purchase-analytics-test"}
+        self.environment = {
+            **os.environ,
+            "COMPOSE_PROJECT_NAME": "purchase-analytics-test",
+            "READER_PASSWORD": READER_PASSWORD,
+        }
 
     def __call__(self, *arguments: str, timeout_sec: float = DEADLINE_SEC) -> str:
         """Run Compose with these arguments; returns its output. Raises AssertionError with it."""

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from compose import SERVICES, Compose
+from compose import READER_PASSWORD, SERVICES, Compose
 
 pytestmark = pytest.mark.services
 
@@ -51,6 +51,20 @@ def test_a_query_returns_one_row_per_window(filled: Compose) -> None:
     assert 1 <= len(rows) <= 5
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:00", row[0]) for row in rows)
     assert len({row[0] for row in rows}) == len(rows)
+
+
+def test_the_reader_sees_one_row_per_window_and_can_only_read(filled: Compose) -> None:
+    def ask(sql: str) -> str:
+        user = ("--user", "reader", "--password", READER_PASSWORD)
+        command = ("clickhouse-client", *user, "--query", sql)
+        return filled("exec", "-T", "clickhouse-server", *command)
+
+    windows = ask("SELECT window_start FROM aggregated_analytics").splitlines()
+    assert windows
+    assert len(set(windows)) == len(windows)
+    for statement in ("INSERT INTO aggregated_analytics (total_orders) VALUES (1)", "SHOW USERS"):
+        with pytest.raises(AssertionError, match="ACCESS_DENIED"):
+            ask(statement)
 
 
 def test_the_live_page_and_its_data_are_served(filled: Compose) -> None:

@@ -57,10 +57,11 @@ def make_targets(page: Path) -> set[str]:
 
 
 def documented_settings(service: str) -> set[str]:
-    """The variables in the table below the heading `service` of docs/settings.md."""
+    """What docs/settings.md lists for all services and below the heading `service`."""
     text = (PROJECT / "docs" / "settings.md").read_text()
-    section = re.split(r"^## ", text.split(f"\n## {service}\n")[1], flags=re.MULTILINE)[0]
-    return set(re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE))
+    sections = dict(re.findall(r"^## (.*)\n((?:(?!## ).*\n)*)", text, re.MULTILINE))
+    shared = "" if service == "Docker" else sections["Kafka, for every service"]
+    return set(re.findall(r"^\| `([A-Z_]+)` \|", shared + sections[service], re.MULTILINE))
 
 
 @cache

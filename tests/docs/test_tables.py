@@ -31,7 +31,9 @@ def defaults_in_compose() -> dict[str, str]:
 def test_generated_tables_are_up_to_date() -> None:
     with_tables = [page for page in pages.PAGES if "[[[cog import" in page.read_text()]
     assert with_tables
-    folders = [f"-I{folder}" for folder in ("docs", "tests/chaos", "tests/benchmarks")]
+    folders = [
+        f"-I{folder}" for folder in ("docs", "tests/support", "tests/chaos", "tests/benchmarks")
+    ]
     result = subprocess.run(
         [sys.executable, "-m", "cogapp", "--check", "--diff", *folders, *with_tables],
         cwd=PROJECT,

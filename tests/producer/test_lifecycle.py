@@ -41,6 +41,7 @@ def test_the_log_starts_with_the_settings_and_ends_with_the_totals(
     assert code == 0
     assert lines == [
         "INFO starting with kafka_bootstrap_servers='localhost:9092'"
+        " kafka_security_protocol='PLAINTEXT'"
         " raw_topic='transactions_raw' rate=0.0 count=7 duration_sec=0.0 seed=3"
         " invalid_share=0.02 late_share=0.01 processes=1",
         "INFO stopped: sent 7, acknowledged 7, failed 0, not acknowledged 0",

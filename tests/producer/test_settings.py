@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import producer
-from settings import Settings, SettingsError, load
+from kafka_access import SettingsError
+from settings import Settings, load
 
 TEXTS = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:29092,other:9092",

@@ -15,8 +15,13 @@ FAILED = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
-def running_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    stack = Stack.on_free_ports(tmp_path_factory.mktemp("stack"))
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The stack to start; a suite may have one of its own."""
+    return Stack.on_free_ports(tmp_path_factory.mktemp("stack"))
+
+
+@pytest.fixture(scope="session")
+def running_stack(stack: Stack) -> Iterator[Stack]:
     stack.up(QUICK_START, READY_SEC)
     yield stack
     stack.down()

@@ -50,7 +50,8 @@ class FakeKafka:
         self.partitions = list(partitions)
         self.positions: dict[TopicPartition, int] = {}
         self.topic_id: str | None = "1"
-        self._client = SimpleNamespace(cluster=SimpleNamespace(topic_id=lambda _: self.topic_id))
+        cluster = SimpleNamespace(topic_id=lambda _: self.topic_id)
+        self._client = SimpleNamespace(cluster=cluster)
 
     def partitions_for_topic(self, _topic: str) -> set[int]:
         return set(range(len(self.partitions)))

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from settings import Settings, SettingsError, load
+from kafka_access import SettingsError
+from settings import Settings, load
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""docker-compose.external.yml, with the Kafka and the ClickHouse of another Compose project."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compose import BUILD_SEC, Compose, is_healthy
+from waiting import eventually
+
+pytestmark = pytest.mark.services
+
+OWN_PORTS = ("SPARK_MASTER_PORT", "SPARK_MASTER_WEBUI_PORT", "SPARK_UI_PORT")
+SERVICES = ("spark-master", "spark-worker", "spark-job", "clickhouse-consumer")
+
+
+def has_compose_2_24() -> bool:
+    version = ["docker", "compose", "version", "--short"]
+    try:
+        shown = subprocess.run(version, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        return False
+    numbers = [int(number) for number in re.findall(r"\d+", shown)[:2]]
+    return numbers >= [2, 24]
+
+
+@pytest.fixture
+def external(compose: Compose, tmp_path: Path) -> Iterator[Compose]:
+    """The services alone, in the place of those of the other project."""
+    if not has_compose_2_24():
+        pytest.skip("docker-compose.external.yml needs `docker compose` 2.24 or newer")
+    settings, secrets = tmp_path / "settings.env", tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "password").write_text("MySecret\n")
+    settings.write_text(
+        "KAFKA_BOOTSTRAP_SERVERS=kafka:29092\n"
+        "CLICKHOUSE_HOST=clickhouse-server\n"
+        "CLICKHOUSE_PASSWORD_FILE=secrets/password\n"
+    )
+    ours = Compose("docker-compose.external.yml", "tests/compose/external.yml")
+    ours.command[: len(Compose().command)] = ["docker", "compose"]
+    ours.environment |= {
+        "COMPOSE_PROJECT_NAME": "purchase-analytics-external",
+        "ENV_FILE": str(settings),
+        "SECRETS": str(secrets),
+        **{variable: str(21700 + number) for number, variable in enumerate(OWN_PORTS)},
+    }
+    compose("stop", "spark-job", "clickhouse-consumer", "spark-worker")
+    try:
+        ours("up", "--build", "-d", timeout_sec=BUILD_SEC)
+        yield ours
+    finally:
+        ours("down", "--volumes")
+
+
+def test_the_services_alone_count_exactly(compose: Compose, external: Compose) -> None:
+    eventually(
+        lambda: all(map(is_healthy, external.containers(*SERVICES))), "the services are healthy"
+    )
+    assert len(external.containers(*SERVICES)) == len(SERVICES)
+    compose.produce(DURATION_SEC=10)
+    assert re.search(r"verified: .* all equal", compose.verify())
+
+
+def test_docker_inspect_does_not_show_a_password_that_is_in_a_file(external: Compose) -> None:
+    shown = json.dumps(external.containers(*SERVICES))
+    assert "clickhouse-consumer" in shown
+    assert "MySecret" not in shown
