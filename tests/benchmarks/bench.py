@@ -32,6 +32,7 @@ import overload
 import page_latency
 import processor_time
 import producer_speed
+import secured_speed
 import start_up
 from report import print_table, update_readme
 from results import PUBLISHED, Results, Row
@@ -53,6 +54,7 @@ PARTS: dict[str, Part] = {
     "producer": producer_speed.fastest,
     "pace": producer_speed.pace,
     "job": job_speed.backlog,
+    "security": secured_speed.secured_speed,
     "stages": job_stages.stages,
     "settings": job_settings.settings,
     "consumer": consumer_speed.backlog,
