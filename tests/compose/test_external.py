@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,12 +26,13 @@ def has_compose_2_24() -> bool:
     return numbers >= [2, 24]
 
 
-@pytest.fixture
-def external(compose: Compose, tmp_path: Path) -> Iterator[Compose]:
+@pytest.fixture(scope="module")
+def external(built: Compose, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     """The services alone, in the place of those of the other project."""
     if not has_compose_2_24():
         pytest.skip("docker-compose.external.yml needs `docker compose` 2.24 or newer")
-    settings, secrets = tmp_path / "settings.env", tmp_path / "secrets"
+    folder = tmp_path_factory.mktemp("external")
+    settings, secrets = folder / "settings.env", folder / "secrets"
     secrets.mkdir()
     (secrets / "password").write_text("MySecret\n")
     settings.write_text(
@@ -48,21 +48,21 @@ def external(compose: Compose, tmp_path: Path) -> Iterator[Compose]:
         "SECRETS": str(secrets),
         **{variable: str(21700 + number) for number, variable in enumerate(OWN_PORTS)},
     }
-    compose("stop", "spark-job", "clickhouse-consumer", "spark-worker")
+    built("stop", "spark-job", "clickhouse-consumer", "spark-worker")
     try:
         ours("up", "--build", "-d", timeout_sec=BUILD_SEC)
+        eventually(
+            lambda: all(map(is_healthy, ours.containers(*SERVICES))), "the services are healthy"
+        )
         yield ours
     finally:
         ours("down", "--volumes")
 
 
-def test_the_services_alone_count_exactly(compose: Compose, external: Compose) -> None:
-    eventually(
-        lambda: all(map(is_healthy, external.containers(*SERVICES))), "the services are healthy"
-    )
+def test_the_services_alone_count_exactly(built: Compose, external: Compose) -> None:
     assert len(external.containers(*SERVICES)) == len(SERVICES)
-    compose.produce(DURATION_SEC=10)
-    assert re.search(r"verified: .* all equal", compose.verify())
+    built.produce(DURATION_SEC=10)
+    assert re.search(r"verified: .* all equal", built.verify())
 
 
 def test_docker_inspect_does_not_show_a_password_that_is_in_a_file(external: Compose) -> None:
