@@ -139,3 +139,12 @@ def test_an_unknown_flag_is_refused_with_exit_code_2() -> None:
     with pytest.raises(SystemExit) as exit_:
         load(["--speed", "5"])
     assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize(
+    "flags", [["--kafka-sasl-password", "s3cret"], ["--kafka-sasl-password=s3cret"]]
+)
+def test_a_password_is_no_flag_because_every_user_sees_flags(flags: list[str]) -> None:
+    with pytest.raises(SettingsError, match="^KAFKA_SASL_PASSWORD must not be a flag") as refused:
+        load(flags)
+    assert "s3cret" not in str(refused.value)
