@@ -34,7 +34,7 @@ WHERE_KAFKA_IS = KAFKA_BOOTSTRAP_SERVERS="$${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-unit test-browser test-compose test-chaos chaos bench bench-quick audit docs lint-setup lint format clean
+.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-unit test-security test-browser test-compose test-chaos chaos bench bench-quick audit docs lint-setup lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -88,7 +88,7 @@ verify: ## Recompute every window from transactions_raw and compare with the tab
 	fi
 
 test: setup ## Run the tests, on stacks of their own without Docker
-	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(patsubst %,tests/%,integration security $(UNIT_SUITES))
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync $(patsubst %,tests/%,integration $(UNIT_SUITES))
 
 test-unit: setup ## Run the tests that need no services, in about a minute
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync PYTEST_OPTIONS='-m "not services"' $(UNIT_SUITES:%=tests/%)
@@ -97,6 +97,9 @@ tests/%: FORCE
 	@env -u MAKEFLAGS -u MAKELEVEL .venv/bin/python -m pytest $(PYTEST_OPTIONS) $@
 
 FORCE:
+
+test-security: setup ## Run the tests of a Kafka with TLS, logins and rights, on a stack of their own
+	@.venv/bin/python -m pytest tests/security
 
 test-browser: setup ## Run the tests of the live page, in a browser that is installed
 	@.venv/bin/python -m pytest tests/browser
