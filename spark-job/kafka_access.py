@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliSuppress, SettingsConfigDict
 
 from refusals import watch_connections
 
@@ -71,7 +71,7 @@ class KafkaSettings(BaseSettings):
     """How to log in."""
     kafka_sasl_username: str | None = None
     """User to log in as."""
-    kafka_sasl_password: SecretStr | None = None
+    kafka_sasl_password: CliSuppress[SecretStr | None] = None  # not among the flags of --help
     """Password of that user, never logged."""
     kafka_sasl_password_file: ReadableFile = None
     """File with that password, instead."""

@@ -148,3 +148,11 @@ def test_a_password_is_no_flag_because_every_user_sees_flags(flags: list[str]) -
     with pytest.raises(SettingsError, match="^KAFKA_SASL_PASSWORD must not be a flag") as refused:
         load(flags)
     assert "s3cret" not in str(refused.value)
+
+
+def test_the_help_offers_a_file_for_the_password(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load(["--help"])
+    flags = capsys.readouterr().out.split()
+    assert "--kafka-sasl-password-file" in flags
+    assert "--kafka-sasl-password" not in flags
