@@ -183,4 +183,6 @@ def security_options(settings: KafkaSettings) -> dict[str, Any]:
         "ssl_cafile": settings.kafka_ssl_cafile,
         "ssl_certfile": settings.kafka_ssl_certfile,
         "ssl_keyfile": settings.kafka_ssl_keyfile,
+        # 50 is the default; a login that is refused must not be tried so often.
+        "reconnect_backoff_ms": 1000 if settings.kafka_sasl_mechanism else 50,
     }

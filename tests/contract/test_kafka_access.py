@@ -74,6 +74,7 @@ def test_settings_that_fit_reach_the_client(monkeypatch: pytest.MonkeyPatch) -> 
         "ssl_cafile": Path("ca.pem"),
         "ssl_certfile": Path("shop.crt"),
         "ssl_keyfile": Path("shop.key"),
+        "reconnect_backoff_ms": 1000,
     }
 
 
