@@ -22,6 +22,8 @@ from http.client import HTTPException
 from ports import HOST, SettingsError, port_from
 
 TIMEOUT_SEC = 60
+# Anything else is TLS: the password must not go out in plain text by mistake.
+NOT_SECURE = ("", "0", "false", "f", "no", "n", "off")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +57,7 @@ def answer(address: str, sql: str) -> str:
     # As bytes, because other headers than Authorization carry neither every character nor the
     # spaces at the end of a password. fsencode returns what the user typed, whatever the locale.
     login = b"consumer:" + os.fsencode(os.environ.get("CONSUMER_PASSWORD") or "MySecret")
-    is_secure = os.environ.get("CLICKHOUSE_SECURE", "").lower() in ("1", "true")
+    is_secure = os.environ.get("CLICKHOUSE_SECURE", "").lower() not in NOT_SECURE
     request = urllib.request.Request(
         f"{'https' if is_secure else 'http'}://{address}/?default_format=PrettyCompact"
         f"&output_format_pretty_grid_charset={charset}",

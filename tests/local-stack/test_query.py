@@ -136,3 +136,20 @@ def test_a_wrong_port_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == (
         "CLICKHOUSE_HTTP_PORT must be a port from 1 to 65535, not 'http'\n"
     )
+
+
+@pytest.mark.usefixtures("clickhouse")
+@pytest.mark.parametrize("yes", ["1", "true", "True", "yes", "on"])
+def test_the_password_is_not_sent_in_plain_text_if_tls_is_wanted(
+    yes: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLICKHOUSE_SECURE", yes)
+    assert query.main(["SELECT 1"]) == 1
+    assert "no ClickHouse at" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("clickhouse")
+@pytest.mark.parametrize("no", ["", "0", "false", "no", "off"])
+def test_tls_can_be_switched_off_in_words(no: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLICKHOUSE_SECURE", no)
+    assert query.main(["SELECT 1"]) == 0
