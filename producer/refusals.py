@@ -62,10 +62,6 @@ class LastRefusal(logging.Handler):
         if cause := next(causes, ""):
             self.cause, self.at_sec = cause, time.monotonic()
 
-    def recent(self) -> str:
-        """The cause; empty if nothing has failed for a while, so that all may be well again."""
-        return self.cause if time.monotonic() - self.at_sec < REMEMBER_SEC else ""
-
 
 _last = LastRefusal()
 
@@ -95,8 +91,8 @@ def watch_connections() -> None:
 
 def why() -> str:
     """The end of a line that says that a service waits for Kafka: the cause, if it is known."""
-    cause = _last.recent()
-    return f": {cause}" if cause else ""
+    is_recent = time.monotonic() - _last.at_sec < REMEMBER_SEC
+    return f": {_last.cause}" if _last.cause and is_recent else ""
 
 
 def denied(what: str) -> Refused:
@@ -116,6 +112,6 @@ def of_clickhouse(reason: str) -> str:
 
 
 def raise_if_login_refused() -> None:
-    """Raises Refused."""
-    if _last.recent() == LOGIN_REFUSED:
+    """Raises Refused, however long ago it was: kafka-python may not have tried again since."""
+    if _last.cause == LOGIN_REFUSED:
         raise Refused(LOGIN_REFUSED)
