@@ -20,6 +20,8 @@ from kafka_access import SettingsError
 from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
 from loader import Loader, State
 from message import TooManyInvalid
+from metrics import ConsumerMetrics
+from metrics_server import serve
 from refusals import Refused
 from reporting import Monitor, Stuck
 from settings import Settings, load
@@ -43,6 +45,7 @@ def run(settings: Settings, stop: Stop) -> int:
     """Work until a stop is requested, then flush once. Returns the exit code."""
     kafka, clickhouse = topic.connect_kafka(settings), connect_clickhouse(settings)
     loader, monitor = Loader(kafka, clickhouse, settings), Monitor(kafka, settings)
+    serve(ConsumerMetrics(loader.totals, loader.insert_metrics, monitor), settings)
     try:
         while not stop.requested:
             step(loader, monitor)

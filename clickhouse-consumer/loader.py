@@ -11,6 +11,7 @@ from kafka.consumer.fetcher import ConsumerRecord
 
 import topic
 from message import InvalidMessage, Row, parse, raise_if_too_many
+from metrics import InsertMetrics
 from reporting import Totals
 from settings import Settings
 from table import Inserted, NotAcknowledged, Table
@@ -52,6 +53,7 @@ class Loader:
         self.retry_sec = 0.0  # the latest wait in the state RETRYING
         self.invalid_in_a_row = 0
         self.totals = Totals()
+        self.insert_metrics = InsertMetrics()
 
     def step(self) -> None:
         """Poll once, then flush if that is due. Raises TooManyInvalid."""
@@ -96,14 +98,14 @@ class Loader:
             self.records.append(record)
             self.invalid_in_a_row = 0
         except InvalidMessage as reason:
-            self.skip(record, str(reason))
+            self.skip(record, reason.kind, str(reason))
             self.invalid_in_a_row += 1
             raise_if_too_many(self.invalid_in_a_row)
 
-    def skip(self, record: ConsumerRecord, reason: str) -> None:
+    def skip(self, record: ConsumerRecord, kind: str, reason: str) -> None:
         where = (record.topic, record.partition, record.offset)
         logger.warning("skipped topic %s partition %d offset %d: %s", *where, reason)
-        self.totals.skipped += 1
+        self.totals.skipped[kind] += 1
 
     def is_flush_due(self) -> bool:
         if self.state is State.DUE and len(self.rows) >= self.settings.max_batch_rows:
@@ -116,6 +118,7 @@ class Loader:
         The batch of an idle consumer is empty. ClickHouse checks its insert all the same: whether
         the account, the table and its columns are as they should be.
         """
+        began = self.clock()
         try:
             inserted = self.table.insert(self.rows)
         except NotAcknowledged as reason:
@@ -130,7 +133,7 @@ class Loader:
             logger.warning(message, len(self.rows), list(inserted.refused.values())[-1])
             self.state = State.REFUSED
             return
-        self.settle(inserted)
+        self.settle(inserted, self.clock() - began)
         if self.state is State.IDLE:
             self.wait_for_records()
         else:
@@ -141,17 +144,20 @@ class Loader:
         self.retry_sec = FIRST_RETRY_SEC if is_first else min(self.retry_sec * 2, LAST_RETRY_SEC)
         self.state, self.flush_at = State.RETRYING, self.clock() + self.retry_sec
         server = f"{self.settings.clickhouse_host}:{self.settings.clickhouse_port}"
+        self.totals.retries += 1
         message = "ClickHouse at %s did not acknowledge %d rows, next try in %.1f s: %s"
         logger.warning(message, server, len(self.rows), self.retry_sec, reason)
 
-    def settle(self, inserted: Inserted) -> None:
+    def settle(self, inserted: Inserted, duration_sec: float) -> None:
         """Empty the batch: each of its rows is stored or, from here on, reported."""
         for position, refusal in inserted.refused.items():
-            self.skip(self.records[position], f"refused by ClickHouse: {refusal}")
+            self.skip(self.records[position], "refused", f"refused by ClickHouse: {refusal}")
         if inserted.stored:
             self.totals.stored += len(inserted.stored)
             self.totals.inserts += inserted.inserts
             self.totals.last_window = inserted.stored[-1].window_start
+            self.totals.last_stored_at = time.time()
+            self.insert_metrics.observe(inserted.stored, self.records[-1], duration_sec)
         self.rows, self.records = [], []
 
     def commit(self) -> None:

@@ -35,6 +35,14 @@ class Row(NamedTuple):
 class InvalidMessage(ValueError):
     """The value of a record is not a window that the table can hold; the text says why."""
 
+    kind = "invalid"
+
+
+class Malformed(InvalidMessage):
+    """It is not even a JSON object."""
+
+    kind = "malformed"
+
 
 class TooManyInvalid(Exception):
     """So many records in a row were refused that a bug is more likely than bad data."""
@@ -127,13 +135,13 @@ JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=refuse_constant)
 def parse(value: bytes | None) -> Row:
     """Read the value of one record. Raises InvalidMessage, and nothing else, if that fails."""
     if value is None:
-        raise InvalidMessage("no value (a tombstone)")
+        raise Malformed("no value (a tombstone)")
     try:
         message = JSON.decode(value.decode())
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidMessage(f"not JSON: {error}") from None
+        raise Malformed(f"not JSON: {error}") from None
     if not isinstance(message, dict):
-        raise InvalidMessage("not a JSON object")
+        raise Malformed("not a JSON object")
     row = Row(*(read(message, column) for column in Row._fields))
     if row.window_end <= row.window_start:
         raise InvalidMessage("window_end is not after window_start")

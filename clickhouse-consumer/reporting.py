@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -32,21 +34,23 @@ class Totals:
     polled: int = 0
     stored: int = 0
     inserts: int = 0
-    skipped: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)  # by reason
+    retries: int = 0
+    last_stored_at: float = 0.0  # seconds since the epoch
     last_window: datetime | None = None
 
     def __str__(self) -> str:
-        return (
-            f"stored {self.stored} rows in {self.inserts} inserts, skipped {self.skipped} records"
-        )
+        skipped = self.skipped.total()
+        return f"stored {self.stored} rows in {self.inserts} inserts, skipped {skipped} records"
 
     def since(self, earlier: "Totals") -> "Totals":
-        return Totals(
-            self.polled - earlier.polled,
-            self.stored - earlier.stored,
-            self.inserts - earlier.inserts,
-            self.skipped - earlier.skipped,
-            self.last_window,
+        return replace(
+            self,
+            polled=self.polled - earlier.polled,
+            stored=self.stored - earlier.stored,
+            inserts=self.inserts - earlier.inserts,
+            skipped=self.skipped - earlier.skipped,
+            retries=self.retries - earlier.retries,
         )
 
 
@@ -63,6 +67,7 @@ class Monitor:
         self.health_file = HealthFile(settings.health_file, clock)
         self.reporter, self.watchdog = Reporter(), Watchdog()
         self.next_report_at = clock() + WAIT_INTERVAL_SEC
+        self.lag: int | None = None  # at the latest report
 
     def look(self, totals: Totals, is_waiting: bool) -> None:
         """Touch the health file; at intervals, log a report and ask the watchdog.
@@ -76,7 +81,7 @@ class Monitor:
             self.health_file.touch()
         if self.clock() < self.next_report_at:
             return
-        lag = topic.lag(self.kafka)
+        self.lag = lag = topic.lag(self.kafka)
         if lag is None:
             topic.raise_if_denied(self.kafka)
             message = "waiting for Kafka at %s to assign partitions of %s%s"
@@ -100,7 +105,7 @@ class Reporter:
         done = totals.since(self.reported)
         if done.stored or done.skipped or lag:
             logger.info("%s, lag %d, last window %s", done, lag, done.last_window)
-        self.reported = replace(totals)
+        self.reported = deepcopy(totals)
 
 
 class Watchdog:

@@ -6,7 +6,8 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 import kafka_access
-from kafka_access import KafkaSettings, ReadableFile, check_certificates
+from kafka_access import ReadableFile, check_certificates
+from metrics_server import ServiceSettings
 
 
 def in_existing_folder(path: Path | None) -> Path | None:
@@ -33,7 +34,7 @@ HealthFile = Annotated[
 ]
 
 
-class Settings(KafkaSettings):
+class Settings(ServiceSettings):
     agg_topic: Topic = "transactions_agg"
     """Topic to read."""
     consumer_group: str = "clickhouse-consumer"

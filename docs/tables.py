@@ -63,12 +63,19 @@ print(json.dumps([
 
 def settings(folder: str) -> str:
     """The settings of the service in this folder, without those that all services have."""
-    return settings_table(each for each in read_settings(folder) if not is_of_kafka(each))
+    return settings_table(
+        each for each in read_settings(folder) if not is_of_kafka(each) and not is_of_metrics(each)
+    )
 
 
 def kafka_settings() -> str:
     """The settings with which every service reaches Kafka."""
     return settings_table(each for each in read_settings("producer") if is_of_kafka(each))
+
+
+def metrics_settings() -> str:
+    """The settings of the metrics that every service serves."""
+    return settings_table(each for each in read_settings("producer") if is_of_metrics(each))
 
 
 def read_settings(folder: str) -> list[list[str]]:
@@ -77,6 +84,10 @@ def read_settings(folder: str) -> list[list[str]]:
 
 def is_of_kafka(setting: list[str]) -> bool:
     return setting[0].startswith("KAFKA_")
+
+
+def is_of_metrics(setting: list[str]) -> bool:
+    return setting[0].startswith("METRICS_")
 
 
 def settings_table(settings: Iterable[list[str]]) -> str:

@@ -47,6 +47,8 @@ class StackSettings:
     spark_master_webui_port: int = 8080
     spark_worker_webui_port: int = 8081
     spark_ui_port: int = 4040
+    job_metrics_port: int = 9101
+    consumer_metrics_port: int = 9102
     kafka_sasl_port: int = 9093  # these two with SECURE=1 only, see secured.py
     kafka_ssl_port: int = 9094
     secure: bool = False

@@ -63,6 +63,7 @@ ACLS = {
     "spark-job": (
         (TOPIC, "transactions_raw", ACLOperation.READ),
         (TOPIC, "transactions_agg", ACLOperation.WRITE),
+        (GROUP, "spark-job", ACLOperation.READ),
     ),
     "clickhouse-consumer": (
         (TOPIC, "transactions_agg", ACLOperation.READ),

@@ -154,12 +154,13 @@ TABLE = (
             "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:{kafka_port}",
             "CHECKPOINT_LOCATION": "{directory}/checkpoint",
             "HEALTH_FILE": "{directory}/health/spark-job",
+            "METRICS_PORT": "{job_metrics_port}",
             "SPARK_LOCAL_DIRS": "{directory}/tmp",
             "SPARK_SUBMIT_OPTS": "-Djava.io.tmpdir=tmp",
             "PYSPARK_SUBMIT_ARGS": "--conf spark.ui.port={spark_ui_port} pyspark-shell",
         },
         probe=probes.heartbeat("spark-job"),
-        ports=("spark_ui_port",),
+        ports=("spark_ui_port", "job_metrics_port"),
         address="http://localhost:{spark_ui_port}",
     ),
     Service(
@@ -173,8 +174,10 @@ TABLE = (
             "CLICKHOUSE_USER": probes.CLICKHOUSE_USER,
             "CLICKHOUSE_PASSWORD": probes.CLICKHOUSE_PASSWORD,
             "HEALTH_FILE": "{directory}/health/clickhouse-consumer",
+            "METRICS_PORT": "{consumer_metrics_port}",
         },
         probe=probes.heartbeat("clickhouse-consumer"),
+        ports=("consumer_metrics_port",),
     ),
 )
 SERVICES = tuple(service.name for service in TABLE)  # in the order of the data flow

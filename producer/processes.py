@@ -5,16 +5,25 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.sharedctypes import RawArray
 from threading import Thread
+from typing import Any
 
 from lifecycle import Stop, guarded, set_up_logging
+from metrics import DeliveryMetrics
+from metrics_server import serve
+from sending import Counts, Delivery
 from settings import Settings
 
 logger = logging.getLogger("producer")
 
-Run = Callable[[Settings, Stop, int], int]
-"""What each process runs: takes its settings, its stop and its number, returns its exit code."""
+PUBLISH_INTERVAL_SEC = 1.0
+
+Run = Callable[[Settings, Stop, Delivery, int], int]
+"""What each process runs: takes its settings, its stop, what to count in, and its number; returns
+its exit code."""
 
 
 def split_by_process(settings: Settings) -> list[Settings]:
@@ -25,7 +34,7 @@ def split_by_process(settings: Settings) -> list[Settings]:
     processes = min(settings.processes, settings.count or settings.processes)
     each, remainder = divmod(settings.count, processes)
     counts = [each + (number < remainder) for number in range(processes)]
-    same = {"processes": 1, "rate": settings.rate / processes}
+    same = {"processes": 1, "rate": settings.rate / processes, "metrics_port": None}
     return [settings.model_copy(update={**same, "count": count}) for count in counts]
 
 
@@ -36,12 +45,15 @@ def run_processes(settings: Settings, stop: Stop, run: Run) -> int:
     """
     fork = multiprocessing.get_context("fork")  # a child can handle signals from its start
     parts = split_by_process(settings)
+    # Of each process, in memory that all of them share: counting there would be slow.
+    shared = [RawArray("q", len(Counts._fields)) for _ in parts]
     children = [
-        fork.Process(target=run_process, args=(part, stop, run, number, len(parts)))
-        for number, part in enumerate(parts, start=1)
+        fork.Process(target=run_process, args=(part, stop, run, counts, number, len(parts)))
+        for number, (part, counts) in enumerate(zip(parts, shared, strict=True), start=1)
     ]
     for child in children:
         child.start()
+    serve(DeliveryMetrics(lambda: added_up(shared)), settings)  # its threads are not forked
     while any(child.is_alive() for child in children) and not stop.wait(0.1):
         if any(child.exitcode for child in children):
             stop.request()
@@ -56,13 +68,28 @@ def run_processes(settings: Settings, stop: Stop, run: Run) -> int:
     return 1 if any(exit_codes) else 0
 
 
-def run_process(part: Settings, stop: Stop, run: Run, number: int, processes: int) -> None:
+def added_up(shared: Sequence[Sequence[int]]) -> Counts:
+    return Counts(*map(sum, zip(*shared, strict=True)))
+
+
+def run_process(
+    part: Settings, stop: Stop, run: Run, shared: Any, number: int, processes: int
+) -> None:
     """Run in a child process, which then exits with the exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent passes it on
     set_up_logging(f"{number}/{processes}: ")
     Thread(target=stop_with_parent, args=(stop,), daemon=True).start()
+    delivery = Delivery()
+    Thread(target=publish, args=(delivery, shared), daemon=True).start()
     logger.info("starting with %s", part)
-    sys.exit(guarded(lambda: run(part, stop, number), stop))
+    sys.exit(guarded(lambda: run(part, stop, delivery, number), stop))
+
+
+def publish(delivery: Delivery, shared: Any) -> None:
+    """Copy the counts to the memory that the parent reads, once a second."""
+    while True:
+        shared[:] = delivery.counts()
+        time.sleep(PUBLISH_INTERVAL_SEC)
 
 
 def stop_with_parent(stop: Stop) -> None:

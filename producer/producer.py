@@ -19,6 +19,8 @@ from threading import Thread, Timer
 
 from kafka_access import SettingsError
 from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
+from metrics import DeliveryMetrics
+from metrics_server import serve
 from processes import run_processes, stay_on_one_core
 from refusals import Refused
 from sending import Delivery, finish, new_producer, produce, report, wait_for_topic
@@ -45,10 +47,10 @@ def stop_after(duration_sec: float, stop: Stop) -> None:
         timer.start()
 
 
-def run(settings: Settings, stop: Stop, number: int = 1) -> int:
+def run(settings: Settings, stop: Stop, delivery: Delivery, number: int = 1) -> int:
     """Send until done or stopped; `number` tells the processes of one producer apart.
 
-    Returns the exit code.
+    Counts in `delivery`. Returns the exit code.
     """
     if settings.rate == 0:
         stay_on_one_core(number)  # before kafka-python starts its thread
@@ -59,7 +61,6 @@ def run(settings: Settings, stop: Stop, number: int = 1) -> int:
     shop = make_shop(settings.seed, PAYMENT_TYPES)
     rng = random.Random(settings.seed if number == 1 else f"{settings.seed}/{number}")
     producer = new_producer(settings)
-    delivery = Delivery()
     try:
         is_there = wait_for_topic(producer, settings, stop)
     except Refused as error:
@@ -87,7 +88,9 @@ def main() -> int:
     stop.on_signals()
     if settings.processes > 1:
         return guarded(lambda: run_processes(settings, stop, run), stop)
-    return guarded(lambda: run(settings, stop), stop)
+    delivery = Delivery()
+    serve(DeliveryMetrics(delivery.counts), settings)
+    return guarded(lambda: run(settings, stop, delivery), stop)
 
 
 if __name__ == "__main__":

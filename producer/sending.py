@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from copy import copy
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from kafka import KafkaProducer
@@ -41,6 +41,18 @@ class Pacer:
         return self._due - now
 
 
+class Counts(NamedTuple):
+    """What became of the records so far."""
+
+    sent: int
+    acknowledged: int
+    failed: int
+
+    @property
+    def in_flight(self) -> int:
+        return self.sent - self.acknowledged - self.failed
+
+
 class Delivery:
     """Counts what became of the records; kafka-python calls back from a thread of its own."""
 
@@ -63,6 +75,12 @@ class Delivery:
     @property
     def in_flight(self) -> int:
         return self.sent - self.acknowledged - self.failed
+
+    def counts(self) -> Counts:
+        """May be called from any thread."""
+        with self._lock:
+            acknowledged, failed = self.acknowledged, self.failed
+        return Counts(self.sent, acknowledged, failed)
 
     def is_stalled_since(self, before: "Delivery") -> bool:
         """Whether records were in flight before, and none has been settled since."""

@@ -7,7 +7,8 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 import kafka_access
-from kafka_access import KafkaSettings, SettingsError
+from kafka_access import SettingsError
+from metrics_server import ServiceSettings
 
 # Each type has a pattern or range, and a title that describes it in the error message.
 Topic = Annotated[
@@ -21,7 +22,7 @@ Share = Annotated[float, Field(ge=0, le=1, title="a number from 0 to 1")]
 Processes = Annotated[int, Field(ge=1, le=100, title="a whole number from 1 to 100")]
 
 
-class Settings(KafkaSettings):
+class Settings(ServiceSettings):
     """Send endless random purchase transactions to Kafka."""
 
     model_config = SettingsConfigDict(

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 import kafka_access
-from kafka_access import KafkaSettings
+from metrics_server import ServiceSettings
 
 
 def in_existing_folder(path: Path | None) -> Path | None:
@@ -19,6 +19,7 @@ def in_existing_folder(path: Path | None) -> Path | None:
 Topic = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$", title="a name of letters, digits and ._-")
 ]
+Group = Annotated[str, Field(min_length=1, title="a name")]
 Duration = Annotated[
     str,
     Field(
@@ -42,7 +43,7 @@ HealthFile = Annotated[
 ]
 
 
-class Settings(KafkaSettings):
+class Settings(ServiceSettings):
     raw_topic: Topic = "transactions_raw"
     """Topic to read."""
     agg_topic: Topic = "transactions_agg"
@@ -62,6 +63,9 @@ class Settings(KafkaSettings):
     """Count each `order_id` only once. A repeat within `WATERMARK` plus 10 minutes never counts; a
     later one may (`make verify` expects every repeat to be dropped). Changing it requires a new
     checkpoint; after enabling it, also [rebuild the table](production.md#rebuild-the-table)."""
+    job_group: Group = "spark-job"
+    """Consumer group under which Kafka's tools show the lag of the job. For display only: the
+    checkpoint decides where the job continues."""
     spark_master: Master = "local[*]"
     """Spark master to run on."""
     health_file: HealthFile = None

@@ -28,7 +28,9 @@ from kafka_options import kafka_options
 from kafka_topics import wait_for_topics
 from known_topics import KnownTopics
 from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
-from progress import OBSERVATION, Reporter, verdict_metrics
+from metrics import JobMetrics
+from metrics_server import serve
+from progress import OBSERVATION, Reporter, observed_columns
 from settings import Settings, load
 from totals import to_messages, window_totals
 from validity import judge, parse
@@ -101,7 +103,7 @@ def purchase_totals(raw: DataFrame, settings: Settings) -> DataFrame:
     return (
         raw.transform(parse)
         .transform(judge, settings.watermark)
-        .observe(OBSERVATION, *verdict_metrics())
+        .observe(OBSERVATION, *observed_columns())
         .where(F.col("verdict").isNull())
         .transform(window_totals, settings.watermark, settings.deduplicate_orders)
         .transform(to_messages)
@@ -133,13 +135,15 @@ def watch(
     try:
         while not stop.requested and not query.awaitTermination(1):
             health.check()
+            reporter.look(query)
             if time.monotonic() >= next_look:
                 next_look += LOOK_INTERVAL_SEC
-                reporter.log_new_batches(query)
+                reporter.log()
                 topics.check()
     finally:
         query.stop()  # or it logs stack traces when its session ends
-        reporter.log_new_batches(query)
+        reporter.look(query)
+        reporter.log()
 
 
 def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: Reporter) -> None:
@@ -166,7 +170,8 @@ def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: 
 
 def run(settings: Settings, stop: Stop) -> int:
     """Keep the query running until a stop is requested; the exit code."""
-    reporter = Reporter(settings.raw_topic)
+    reporter = Reporter(settings)
+    serve(JobMetrics(reporter, settings), settings)
     failure = f"cannot start a Spark session on {settings.spark_master}"
     try:
         with session(settings) as spark:
@@ -179,7 +184,7 @@ def run(settings: Settings, stop: Stop) -> int:
             logger.error("%s", advice(error, settings, failure))
             stop.wait(RESTART_DELAY_SEC)
             return 1
-    logger.info("stopped: %s", reporter.totals())
+    logger.info("stopped: %s", reporter)
     return 0
 
 

@@ -51,6 +51,7 @@ class Record(NamedTuple):
     partition: int
     offset: int
     value: bytes | None
+    timestamp: int = 0
 
 
 class Broker:
@@ -61,6 +62,7 @@ class Broker:
             TopicPartition(TOPIC, number): [] for number in range(partitions)
         }
         self.committed: dict[TopicPartition, int] = {}
+        self.timestamp = 0  # of all records, in milliseconds
 
     def send(self, *values: bytes | None, to: TopicPartition = P0) -> None:
         self.logs[to].extend(values)
@@ -102,7 +104,7 @@ class FakeKafka:
             values = self.broker.logs[partition][begin : begin + max_records]
             if values:
                 polled[partition] = [
-                    Record(partition.topic, partition.partition, offset, value)
+                    Record(*partition, offset, value, self.broker.timestamp)
                     for offset, value in enumerate(values, begin)
                 ]
                 self.positions[partition] += len(values)

@@ -18,6 +18,7 @@ def test_the_defaults_fit_the_local_stack() -> None:
     assert load().model_dump(exclude_none=True) == {
         "kafka_bootstrap_servers": "localhost:9092",
         "kafka_security_protocol": "PLAINTEXT",
+        "metrics_host": "127.0.0.1",
         "agg_topic": "transactions_agg",
         "consumer_group": "clickhouse-consumer",
         "max_batch_rows": 10_000,
@@ -47,6 +48,8 @@ def test_every_setting_comes_from_its_variable(
     environment = {
         "KAFKA_BOOTSTRAP_SERVERS": "kafka-1:29092,kafka-2:29092",
         "KAFKA_SECURITY_PROTOCOL": "SSL",
+        "METRICS_PORT": "9102",
+        "METRICS_HOST": "0.0.0.0",
         "AGG_TOPIC": "agg.v2",
         "CONSUMER_GROUP": "other group",
         "MAX_BATCH_ROWS": "1",

@@ -153,6 +153,7 @@ def test_a_setting_of_two_sides_has_the_same_default_in_both() -> None:
     assert {name: found for name, found in by_name.items() if len(found) > 1} == {}
 
 
-def test_the_three_copies_of_the_lifecycle_are_equal() -> None:
-    copies = [(PROJECT / folder / "lifecycle.py").read_bytes() for folder in SERVICES]
+@pytest.mark.parametrize("file", ["lifecycle.py", "metrics_server.py"])
+def test_the_three_copies_of_a_file_are_equal(file: str) -> None:
+    copies = [(PROJECT / folder / file).read_bytes() for folder in SERVICES]
     assert copies == copies[:1] * 3

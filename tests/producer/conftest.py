@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from signal import SIGINT, SIGTERM
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import generated  # noqa: F401  (how Hypothesis runs)
 import producer
 from clusters import Cluster, FakeCluster, RealCluster
-from fakes import FakeKafka
+from fakes import FakeKafka, FileKafka
 from servers import servers
 from settings import Settings
 
@@ -63,6 +64,13 @@ def one_shop_per_seed(monkeypatch: pytest.MonkeyPatch) -> None:
 def kafka(monkeypatch: pytest.MonkeyPatch) -> FakeKafka:
     """What the producer sends to instead of a real Kafka."""
     kafka = FakeKafka()
+    monkeypatch.setattr(producer, "new_producer", lambda _settings: kafka)
+    return kafka
+
+
+@pytest.fixture
+def file_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileKafka:
+    kafka = FileKafka(tmp_path / "sent")
     monkeypatch.setattr(producer, "new_producer", lambda _settings: kafka)
     return kafka
 

@@ -26,12 +26,11 @@ class Running:
         self.stop = Stop()
         self.delivery = Delivery()
         self.exit_code: int | None = None
-        monkeypatch.setattr(producer, "Delivery", lambda: self.delivery)
         self._thread = Thread(target=self._run, args=(settings,), daemon=True)
         self._thread.start()
 
     def _run(self, settings: Settings) -> None:
-        self.exit_code = producer.run(settings, self.stop)
+        self.exit_code = producer.run(settings, self.stop, self.delivery)
 
     def wait_until_sent(self, count: int) -> None:
         what = f"{count} records sent"

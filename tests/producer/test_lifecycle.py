@@ -18,6 +18,7 @@ import producer
 import samples
 from fakes import FakeKafka
 from lifecycle import Stop
+from sending import Delivery
 from settings import Settings
 from waiting import eventually
 
@@ -41,7 +42,7 @@ def test_the_log_starts_with_the_settings_and_ends_with_the_totals(
     assert code == 0
     assert lines == [
         "INFO starting with kafka_bootstrap_servers='localhost:9092'"
-        " kafka_security_protocol='PLAINTEXT'"
+        " kafka_security_protocol='PLAINTEXT' metrics_host='127.0.0.1'"
         " raw_topic='transactions_raw' rate=0.0 count=7 duration_sec=0.0 seed=3"
         " invalid_share=0.02 late_share=0.01 processes=1",
         "INFO stopped: sent 7, acknowledged 7, failed 0, not acknowledged 0",
@@ -65,14 +66,14 @@ def test_another_start_draws_another_seed() -> None:
 
 def test_run_ends_after_its_duration(kafka: FakeKafka) -> None:
     began = time.monotonic()
-    assert producer.run(Settings(duration_sec=0.2, rate=100), Stop()) == 0
+    assert producer.run(Settings(duration_sec=0.2, rate=100), Stop(), Delivery()) == 0
     assert time.monotonic() - began >= 0.2
     assert kafka.sent
 
 
 def test_run_leaves_no_thread_behind(kafka: FakeKafka) -> None:
     before = set(threading.enumerate())
-    assert producer.run(Settings(count=1, rate=0), Stop()) == 0
+    assert producer.run(Settings(count=1, rate=0), Stop(), Delivery()) == 0
     eventually(lambda: set(threading.enumerate()) <= before, "threads ended", deadline_sec=20)
 
 

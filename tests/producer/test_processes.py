@@ -17,17 +17,11 @@ import producer
 from fakes import FakeKafka, FileKafka
 from lifecycle import Stop
 from processes import split_by_process
+from sending import Delivery
 from settings import Settings
 from waiting import eventually
 
 PRODUCER = Path(producer.__file__)
-
-
-@pytest.fixture
-def file_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileKafka:
-    kafka = FileKafka(tmp_path / "sent")
-    monkeypatch.setattr(producer, "new_producer", lambda _settings: kafka)
-    return kafka
 
 
 def main(monkeypatch: pytest.MonkeyPatch, *flags: str) -> int:
@@ -54,7 +48,8 @@ def test_processes_sell_from_one_shop_but_none_repeats_the_orders_of_another(
     kafka: FakeKafka,
 ) -> None:
     for number in (1, 2, 3):
-        producer.run(Settings(count=20, rate=0, seed=1, invalid_share=0), Stop(), number)
+        settings = Settings(count=20, rate=0, seed=1, invalid_share=0)
+        producer.run(settings, Stop(), Delivery(), number)
     assert len(set(kafka.keys())) == 60
     sold = [json.loads(record.value) for record in kafka.sent]
     prices = {(transaction["product_id"], transaction["price"]) for transaction in sold}
@@ -147,6 +142,6 @@ def test_only_a_producer_without_a_rate_keeps_each_process_on_one_core(
     kafka.on_send = lambda: used.append(sorted(os.sched_getaffinity(0)))
     for number in (1, 2):
         os.sched_setaffinity(0, cores)
-        producer.run(Settings(rate=rate, count=1), Stop(), number)
+        producer.run(Settings(rate=rate, count=1), Stop(), Delivery(), number)
     expected = [[cores[number % len(cores)]] if is_on_one_core else cores for number in (1, 2)]
     assert used == expected

@@ -22,6 +22,8 @@ TEXTS = {
     "INVALID_SHARE": "1",
     "LATE_SHARE": "0",
     "PROCESSES": "4",
+    "METRICS_PORT": "9100",
+    "METRICS_HOST": "0.0.0.0",
 }
 VALUES = Settings(
     kafka_bootstrap_servers="kafka:29092,other:9092",
@@ -33,6 +35,8 @@ VALUES = Settings(
     invalid_share=1.0,
     late_share=0.0,
     processes=4,
+    metrics_port=9100,
+    metrics_host="0.0.0.0",
 )
 
 

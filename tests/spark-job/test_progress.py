@@ -1,6 +1,7 @@
 """What the job logs about its micro-batches."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,9 +9,19 @@ from typing import Any
 import pytest
 from pyspark.sql import Row, SparkSession
 
+import progress
 from frames import RAW_SCHEMA, judged, raw
-from progress import OBSERVATION, REPEATS, Reporter, lag, summary, verdict_metrics
-from records import transaction
+from progress import (
+    OBSERVATION,
+    REPEATS,
+    Reporter,
+    clock_warning,
+    lag,
+    observed_columns,
+    progress_since,
+    summary,
+)
+from records import ARRIVAL, transaction
 from settings import Settings
 from stream_job import purchase_totals
 
@@ -25,6 +36,12 @@ VALUES = [
     transaction(transaction_time="2099-01-01T00:00:00Z"),
     transaction(transaction_time="2026-11-01T12:00:00Z"),
 ]
+EMPTY_PROGRESS = """{
+    "id": "6e6a0b0c-0000-0000-0000-000000000000", "runId": "6e6a0b0c-0000-0000-0000-000000000001",
+    "name": null, "timestamp": "TIMESTAMP", "batchId": 1, "batchDuration": 1, "numInputRows": 0,
+    "durationMs": {}, "stateOperators": [], "sources": [],
+    "sink": {"description": "", "numOutputRows": 0}
+}"""
 LAST_SEEN = (
     "last seen:"
     " malformed at raw-1 offset 102, identity at raw-1 offset 103, amount at raw-1 offset 104,"
@@ -35,7 +52,7 @@ LAST_SEEN = (
 @pytest.fixture(scope="module")
 def observed(spark: SparkSession) -> Row:
     """What a batch of VALUES observes."""
-    row = judged(spark, VALUES).agg(*verdict_metrics()).first()
+    row = judged(spark, VALUES).agg(*observed_columns()).first()
     assert row
     return row
 
@@ -50,7 +67,8 @@ def batch(observed: Row, *operators: SimpleNamespace, number: int = 0) -> Any:
         latestOffset='{"raw":{"0":50,"1":109}}', endOffset='{"raw":{"0":20,"1":109}}'
     )
     return SimpleNamespace(
-        batchId=number,
+        timestamp=f"2026-11-01T12:30:{number:02}.000Z",
+        batchDuration=400,
         numInputRows=observed["records"],
         observedMetrics={OBSERVATION: observed},
         stateOperators=operators or [operator()],
@@ -58,11 +76,26 @@ def batch(observed: Row, *operators: SimpleNamespace, number: int = 0) -> Any:
     )
 
 
-def empty_batch(number: int) -> SimpleNamespace:
+def empty_batch(number: int) -> Any:
     """The progress of a batch that Spark runs only to close windows."""
-    return SimpleNamespace(
-        batchId=number, numInputRows=0, observedMetrics={OBSERVATION: Row()}, stateOperators=[]
-    )
+    return SimpleNamespace(timestamp=f"2026-11-01T12:30:{number:02}.000Z", numInputRows=0)
+
+
+class FakeOffsets:
+    """Remembers what is committed."""
+
+    def __init__(self, _settings: Settings) -> None:
+        self.committed: list[str] = []
+
+    def commit(self, end_offset: str) -> None:
+        self.committed.append(end_offset)
+
+
+@pytest.fixture
+def reporter(monkeypatch: pytest.MonkeyPatch) -> Reporter:
+    """A reporter of queries whose progress is in `queries`, and that commits nowhere."""
+    monkeypatch.setattr(progress, "GroupOffsets", FakeOffsets)
+    return Reporter(Settings(raw_topic="raw"))
 
 
 def test_the_summary_counts_each_reason_and_tells_where_to_look(observed: Row) -> None:
@@ -119,32 +152,100 @@ def test_the_lag_of_a_batch_that_is_run_again_is_unknown(latest: str | None) -> 
     assert lag(replayed) == "unknown"
 
 
+class JavaProgress:
+    """What py4j shows of a report of Spark."""
+
+    def __init__(self, number: int) -> None:
+        self._timestamp = f"2026-11-01T12:30:{number:02}.000Z"
+
+    def timestamp(self) -> str:
+        return self._timestamp
+
+    def json(self) -> str:
+        assert self._timestamp > "2026-11-01T12:30:01", "read although it is known"
+        return EMPTY_PROGRESS.replace("TIMESTAMP", self._timestamp)
+
+
+def test_only_reports_that_are_new_are_read_oldest_first() -> None:
+    reports = [JavaProgress(number) for number in range(5)]
+    query: Any = SimpleNamespace(_jsq=SimpleNamespace(recentProgress=lambda: reports))
+    found = progress_since(query, reports[1].timestamp())
+    assert [each.timestamp for each in found] == [each.timestamp() for each in reports[2:]]
+    assert progress_since(query, reports[4].timestamp()) == []
+
+
 def test_each_batch_is_logged_once_and_none_without_records(
-    observed: Row, caplog: pytest.LogCaptureFixture
+    observed: Row,
+    reporter: Reporter,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    reporter, query = Reporter("raw"), SimpleNamespace(recentProgress=[])
     seen: list[str] = []
-    for batches in (
-        [],
-        [batch(observed, number=7), empty_batch(8)],
-        [batch(observed, number=7), empty_batch(8)],
-        [batch(observed, number=number) for number in (7, 9, 10)],
-    ):
-        query.recentProgress = batches
-        reporter.log_new_batches(query)  # type: ignore[arg-type]
+    for batches in ([], [batch(observed, number=7), empty_batch(8)], [], [batch(observed)] * 2):
+        monkeypatch.setattr(progress, "progress_since", lambda *_: batches)  # noqa: B023
+        reporter.look(None)  # type: ignore[arg-type]
+        reporter.log()
         seen.append(" ".join(record.getMessage()[:20] for record in caplog.records))
         caplog.clear()
     assert seen == ["", "batches=1 records=9 ", "", "batches=2 records=18"]
-    assert reporter.totals() == "records 27, valid 6, rejected 18, late 3, batches 3"
+    assert str(reporter) == "records 27, valid 6, rejected 18, late 3, batches 3"
 
 
-def test_the_totals_begin_at_zero() -> None:
-    assert Reporter("raw").totals() == "records 0, valid 0, rejected 0, late 0, batches 0"
+def test_batches_that_are_not_logged_yet_are_known(
+    observed: Row, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_since = []
+
+    def progress_since(_query: object, timestamp: str) -> list[Any]:
+        asked_since.append(timestamp)
+        return [batch(observed, operator(dropped=2, **{REPEATS: 3}), number=7), empty_batch(8)]
+
+    monkeypatch.setattr(progress, "progress_since", progress_since)
+    for _ in range(2):
+        reporter.look(None)  # type: ignore[arg-type]
+    assert asked_since == ["", "2026-11-01T12:30:08.000Z"]
+    assert (reporter.totals["records"], reporter.batches) == (18, 2)
+    assert (reporter.dropped, reporter.repeated) == (4, 6)
+    assert reporter._offsets.committed == ['{"raw":{"0":20,"1":109}}'] * 2  # type: ignore[attr-defined]
+
+
+def test_the_totals_begin_at_zero(reporter: Reporter) -> None:
+    assert str(reporter) == "records 0, valid 0, rejected 0, late 0, batches 0"
+
+
+@pytest.mark.parametrize(
+    ("shift_sec", "begin"),
+    [
+        (None, ""),
+        (-60, ""),
+        (60, ""),
+        (900, "CLOCKS: half of the records arrive 900 s or more after their transaction_time: "),
+        (-900, "CLOCKS: half of the records arrive 900 s or more BEFORE their transaction_time: "),
+    ],
+)
+def test_a_wrong_clock_is_named(shift_sec: float | None, begin: str) -> None:
+    warning = clock_warning({"arrival_delay_sec": shift_sec})
+    assert warning.startswith(begin) and bool(warning) == bool(begin)
+
+
+@pytest.mark.parametrize("shift_sec", [900, -900])
+def test_the_clock_of_the_broker_shows_in_the_median_delay_whatever_else_is_sent(
+    shift_sec: int, spark: SparkSession
+) -> None:
+    values = [
+        transaction(transaction_time=(ARRIVAL - timedelta(seconds=shift_sec + n % 7)).isoformat())
+        for n in range(50)
+    ]
+    values += [b"not json"] * 40
+    values += [transaction(transaction_time="2099-01-01T00:00:00Z")] * 10
+    values += [transaction(transaction_time="2020-01-01T00:00:00Z")] * 10
+    row = judged(spark, values).agg(*observed_columns()).first()
+    assert row and shift_sec <= row["arrival_delay_sec"] <= shift_sec + 6
 
 
 def test_the_reporter_reads_what_spark_says_of_a_running_query(
-    spark: SparkSession, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    spark: SparkSession, reporter: Reporter, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The whole query, with de-duplication, and with files for Kafka: these have no lag."""
     caplog.set_level("INFO")
@@ -158,10 +259,10 @@ def test_the_reporter_reads_what_spark_says_of_a_running_query(
         .option("checkpointLocation", str(tmp_path / "checkpoint"))
         .start()
     )
-    reporter = Reporter("raw")
     try:
         query.processAllAvailable()
-        reporter.log_new_batches(query)
+        reporter.look(query)
+        reporter.log()
     finally:
         query.stop()
     assert [record.getMessage() for record in caplog.records] == [
@@ -169,6 +270,6 @@ def test_the_reporter_reads_what_spark_says_of_a_running_query(
         " rejected=6 (malformed=1 identity=1 amount=1 payment_type=2 time=1) late=1"
         f" repeated=1 last_window=2026-11-01T12:30Z lag=unknown; {LAST_SEEN}"
     ]
-    assert reporter.totals() == "records 9, valid 2, rejected 6, late 1, batches 1"
+    assert str(reporter) == "records 9, valid 2, rejected 6, late 1, batches 1"
     (message,) = spark.table("messages").collect()
     assert (message.key, json.loads(message.value)["total_orders"]) == ("2026-11-01T12:30:00Z", 1)

@@ -31,6 +31,7 @@ def test_settings_come_from_the_environment_and_an_empty_variable_counts_as_not_
     assert load().model_dump(exclude_none=True) == {
         "kafka_bootstrap_servers": "kafka:29092",
         "kafka_security_protocol": "PLAINTEXT",
+        "metrics_host": "127.0.0.1",
         "raw_topic": "transactions_raw",
         "agg_topic": "transactions_agg",
         "checkpoint_location": "/tmp/checkpoints",
@@ -38,6 +39,7 @@ def test_settings_come_from_the_environment_and_an_empty_variable_counts_as_not_
         "trigger_interval": "700 milliseconds",
         "max_offsets_per_trigger": 1000,
         "deduplicate_orders": True,
+        "job_group": "spark-job",
         "spark_master": "local[*]",
         "health_file": tmp_path / "healthy",
     }

@@ -92,7 +92,7 @@ class Harness:
 class FakeQuery:
     """A query that runs until it fails, or until it has requested the stop of the job."""
 
-    recentProgress: tuple[()] = ()
+    _jsq = SimpleNamespace(recentProgress=list)  # no progress
 
     def __init__(self, stop: Stop, failure: Exception | None = None) -> None:
         self._stop, self._failure = stop, failure
@@ -111,10 +111,13 @@ class FakeQuery:
 class FakeReporter:
     """Counts its calls."""
 
-    calls = 0
+    looks = logs = 0
 
-    def log_new_batches(self, _query: object) -> None:
-        self.calls += 1
+    def look(self, _query: object) -> None:
+        self.looks += 1
+
+    def log(self) -> None:
+        self.logs += 1
 
 
 @pytest.fixture
@@ -276,7 +279,7 @@ def test_the_last_batches_are_reported_and_the_query_stopped_when_the_job_stops(
     stop, reporter = Stop(), FakeReporter()
     query: Any = FakeQuery(stop)
     watch(query, stop, reporter)
-    assert (reporter.calls, query.stopped) == (1, True)
+    assert (reporter.logs, query.stopped) == (1, True)
 
 
 def test_the_last_batches_are_reported_when_the_query_fails() -> None:
@@ -284,10 +287,10 @@ def test_the_last_batches_are_reported_when_the_query_fails() -> None:
     query: Any = FakeQuery(stop, failure=KAFKA_IS_DOWN)
     with pytest.raises(StreamingQueryException):
         watch(query, stop, reporter)
-    assert reporter.calls == 1
+    assert (reporter.looks, reporter.logs) == (1, 1)
 
 
-def test_health_is_checked_every_second_and_batches_and_topics_every_ten(
+def test_health_and_progress_are_looked_at_every_second_and_topics_every_ten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stop, reporter = Stop(), FakeReporter()
@@ -296,7 +299,7 @@ def test_health_is_checked_every_second_and_batches_and_topics_every_ten(
     def wait(seconds: int) -> bool:
         nonlocal now
         now += seconds
-        calls.append(reporter.calls)
+        calls.append(reporter.logs)
         if now == 25:
             stop.request()
         return False
@@ -305,7 +308,8 @@ def test_health_is_checked_every_second_and_batches_and_topics_every_ten(
     monkeypatch.setattr(stream_job, "time", SimpleNamespace(monotonic=lambda: now))
     health, topics = watch(query, stop, reporter)
     assert calls == [0] * 10 + [1] * 10 + [2] * 5
-    assert (health.checks, reporter.calls, topics.checks) == (25, 3, 2)
+    assert (health.checks, reporter.logs, topics.checks) == (25, 3, 2)
+    assert reporter.looks == 25 + 1
 
 
 def test_a_wrong_setting_ends_the_job_before_anything_starts(
