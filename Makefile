@@ -34,7 +34,7 @@ WHERE_KAFKA_IS = KAFKA_BOOTSTRAP_SERVERS="$${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-unit test-security test-browser test-compose test-chaos chaos bench bench-quick audit docs lint-setup lint format clean
+.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-unit test-security test-browser test-compose test-chaos alarms chaos bench bench-quick audit docs lint-setup lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -107,10 +107,16 @@ test-browser: setup ## Run the tests of the live page, in a browser that is inst
 test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
 	@COMPOSE="$(COMPOSE)" .venv/bin/python -m pytest tests/compose
 
+alarms: setup ## Cause a fault for each alert of monitoring/, and see it fire, on a running Docker: an hour
+	@COMPOSE="$(COMPOSE)" PYTHONPATH=tests/compose:tests/support:local-stack .venv/bin/python tests/compose/alarms.py
+
 chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
 	@PYTHONPATH=verify:local-stack:tests/support:tests/chaos .venv/bin/python tests/chaos/chaos.py
 
-test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
+test-alarms: setup ## Cause a fault for each alert of monitoring/, and see it fire, on a running Docker: an hour
+	@COMPOSE="$(COMPOSE)" PYTHONPATH=tests/compose:tests/support:local-stack .venv/bin/python tests/compose/alarms.py
+
+chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
 	@.venv/bin/python -m pytest tests/chaos
 
 bench: setup ## Measure beside the bare engines, 110 minutes in all: make bench ONLY=producer,consumer

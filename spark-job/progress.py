@@ -127,6 +127,8 @@ class Reporter:
             self._offsets.commit(source.endOffset)
 
     def _add(self, batch: StreamingQueryProgress) -> None:
+        if not self.newest_with_records:
+            logger.info("reading starts at %s", first_offsets(batch, self._raw_topic))
         self.newest_with_records = batch
         self._unlogged.append(batch)
         self.totals = merged([self.totals, *observed_by([batch])])
@@ -209,6 +211,15 @@ def repeated(batches: Iterable[StreamingQueryProgress]) -> int | None:
     metrics = [operator.customMetrics for batch in batches for operator in batch.stateOperators]
     repeats = [metric[REPEATS] for metric in metrics if REPEATS in metric]
     return sum(repeats) if repeats else None
+
+
+def first_offsets(batch: StreamingQueryProgress, raw_topic: str) -> str:
+    """Where a batch begins."""
+    (source,) = batch.sources
+    if source.startOffset in (None, "null"):
+        return f"the beginning of {raw_topic}"
+    partitions = json.loads(source.startOffset)[raw_topic].items()
+    return ", ".join(f"{raw_topic}-{partition} offset {first}" for partition, first in partitions)
 
 
 def lag(batch: StreamingQueryProgress) -> int | str:

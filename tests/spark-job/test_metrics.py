@@ -31,7 +31,9 @@ def batch(**observed: Any) -> Any:
         stateOperators=[operator],
         sources=[
             SimpleNamespace(
-                latestOffset='{"raw":{"0":50,"1":109}}', endOffset='{"raw":{"0":20,"1":109}}'
+                startOffset=None,
+                latestOffset='{"raw":{"0":50,"1":109}}',
+                endOffset='{"raw":{"0":20,"1":109}}',
             )
         ],
     )

@@ -16,6 +16,7 @@ from progress import (
     REPEATS,
     Reporter,
     clock_warning,
+    first_offsets,
     lag,
     observed_columns,
     progress_since,
@@ -64,7 +65,9 @@ def operator(dropped: int = 0, **metrics: int) -> SimpleNamespace:
 def batch(observed: Row, *operators: SimpleNamespace, number: int = 0) -> Any:
     """The progress of a batch of records, as Spark reports it."""
     source = SimpleNamespace(
-        latestOffset='{"raw":{"0":50,"1":109}}', endOffset='{"raw":{"0":20,"1":109}}'
+        startOffset='{"raw":{"0":10,"1":100}}',
+        latestOffset='{"raw":{"0":50,"1":109}}',
+        endOffset='{"raw":{"0":20,"1":109}}',
     )
     return SimpleNamespace(
         timestamp=f"2026-11-01T12:30:{number:02}.000Z",
@@ -188,7 +191,7 @@ def test_each_batch_is_logged_once_and_none_without_records(
         reporter.log()
         seen.append(" ".join(record.getMessage()[:20] for record in caplog.records))
         caplog.clear()
-    assert seen == ["", "batches=1 records=9 ", "", "batches=2 records=18"]
+    assert seen == ["", "reading starts at ra batches=1 records=9 ", "", "batches=2 records=18"]
     assert str(reporter) == "records 27, valid 6, rejected 18, late 3, batches 3"
 
 
@@ -208,6 +211,18 @@ def test_batches_that_are_not_logged_yet_are_known(
     assert (reporter.totals["records"], reporter.batches) == (18, 2)
     assert (reporter.dropped, reporter.repeated) == (4, 6)
     assert reporter._offsets.committed == ['{"raw":{"0":20,"1":109}}'] * 2  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("start", "text"),
+    [
+        ('{"raw":{"0":10,"1":100}}', "raw-0 offset 10, raw-1 offset 100"),
+        (None, "the beginning of raw"),
+    ],
+)
+def test_the_place_where_reading_starts(start: str | None, text: str) -> None:
+    first: Any = SimpleNamespace(sources=[SimpleNamespace(startOffset=start)])
+    assert first_offsets(first, "raw") == text
 
 
 def test_the_totals_begin_at_zero(reporter: Reporter) -> None:
@@ -266,9 +281,10 @@ def test_the_reporter_reads_what_spark_says_of_a_running_query(
     finally:
         query.stop()
     assert [record.getMessage() for record in caplog.records] == [
+        "reading starts at the beginning of raw",
         "batches=1 records=9 valid=2"
         " rejected=6 (malformed=1 identity=1 amount=1 payment_type=2 time=1) late=1"
-        f" repeated=1 last_window=2026-11-01T12:30Z lag=unknown; {LAST_SEEN}"
+        f" repeated=1 last_window=2026-11-01T12:30Z lag=unknown; {LAST_SEEN}",
     ]
     assert str(reporter) == "records 9, valid 2, rejected 6, late 1, batches 1"
     (message,) = spark.table("messages").collect()
