@@ -79,7 +79,7 @@ OBSERVED = {
 }
 
 
-def observed_columns() -> list[Column]:
+def verdict_metrics() -> list[Column]:
     """What the query observes of its judged records, each column under its name in OBSERVED."""
     return [each.column().alias(name) for name, each in OBSERVED.items()]
 

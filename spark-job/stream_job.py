@@ -30,7 +30,7 @@ from known_topics import KnownTopics
 from lifecycle import RESTART_DELAY_SEC, Stop, guarded, set_up_logging
 from metrics import JobMetrics
 from metrics_server import serve
-from progress import OBSERVATION, Reporter, observed_columns
+from progress import OBSERVATION, Reporter, verdict_metrics
 from settings import Settings, load
 from totals import to_messages, window_totals
 from validity import judge, parse
@@ -103,7 +103,7 @@ def purchase_totals(raw: DataFrame, settings: Settings) -> DataFrame:
     return (
         raw.transform(parse)
         .transform(judge, settings.watermark)
-        .observe(OBSERVATION, *observed_columns())
+        .observe(OBSERVATION, *verdict_metrics())
         .where(F.col("verdict").isNull())
         .transform(window_totals, settings.watermark, settings.deduplicate_orders)
         .transform(to_messages)

@@ -28,6 +28,7 @@ import job_settings
 import job_speed
 import job_stages
 import latency
+import metrics_cost
 import overload
 import page_latency
 import processor_time
@@ -54,6 +55,7 @@ PARTS: dict[str, Part] = {
     "producer": producer_speed.fastest,
     "pace": producer_speed.pace,
     "job": job_speed.backlog,
+    "metrics": metrics_cost.metrics_cost,
     "security": secured_speed.secured_speed,
     "stages": job_stages.stages,
     "settings": job_settings.settings,

@@ -20,10 +20,16 @@ class Stored(NamedTuple):
     rows: int
     seconds: float
     inserts: int
+    cpu_seconds: float
 
     @property
     def per_second(self) -> float:
         return self.rows / self.seconds
+
+    @property
+    def cpu_micros(self) -> float:
+        """Processor time per row."""
+        return 1e6 * self.cpu_seconds / self.rows
 
 
 def backlog(bed: Testbed) -> list[Row]:

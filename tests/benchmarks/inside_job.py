@@ -6,7 +6,7 @@ the function as a JSON object on stdin. Prints what it returns as JSON on stdout
 
 A query is an object: `settings` of the job (lower case) and, if given, `stage`, after which its
 rows go into Spark's noop sink instead of on, and `session` and `source`, the options of Spark's
-session and Kafka source that differ from the job's.
+session and Kafka source that differ from the job's; `is_scraped`: with metrics.
 """
 
 import json
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -42,11 +43,32 @@ def drain(queries: Sequence[Query]) -> list[dict[str, float]]:
     for query in queries:
         before = cpu_seconds(spark)
         running = start(spark, query)
-        running.processAllAvailable()
+        with watched(running, query):
+            running.processAllAvailable()
         running.stop()
         found.append({**drained(running), "cpu_seconds": cpu_seconds(spark) - before})
     spark.stop()
     return found
+
+
+@contextmanager
+def watched(running: StreamingQuery, query: Query) -> Iterator[None]:
+    """Look at the query and scrape its metrics every second, if that is wanted."""
+    if not query.get("is_scraped"):
+        yield
+        return
+    # Not at the top: earlier versions of the job, too, run here, and they have none.
+    from metrics import JobMetrics
+    from progress import Reporter
+
+    sys.path.append(str(Path(__file__).parent))  # at its end: must not hide files of the service
+    from scraper import scraped
+
+    settings = Settings(**query["settings"])
+    reporter = Reporter(settings)
+    collector = JobMetrics(reporter, settings)
+    with scraped(collector, settings, also=lambda: reporter.look(running)):
+        yield
 
 
 def cpu_seconds(spark: SparkSession) -> float:

@@ -21,6 +21,7 @@ class Query:
     stage: str = ""  # after which the rows go into Spark's noop sink; empty: the whole job
     session: Mapping[str, str] = field(default_factory=dict)
     source: Mapping[str, str] = field(default_factory=dict)
+    is_scraped: bool = False  # its metrics, every second
 
 
 class Drained(NamedTuple):
@@ -59,6 +60,7 @@ def drain(
             "stage": query.stage,
             "session": query.session,
             "source": query.source,
+            "is_scraped": query.is_scraped,
         }
         for query in (warm_up, *queries)
     ]

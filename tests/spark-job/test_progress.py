@@ -18,9 +18,9 @@ from progress import (
     clock_warning,
     first_offsets,
     lag,
-    observed_columns,
     progress_since,
     summary,
+    verdict_metrics,
 )
 from records import ARRIVAL, transaction
 from settings import Settings
@@ -53,7 +53,7 @@ LAST_SEEN = (
 @pytest.fixture(scope="module")
 def observed(spark: SparkSession) -> Row:
     """What a batch of VALUES observes."""
-    row = judged(spark, VALUES).agg(*observed_columns()).first()
+    row = judged(spark, VALUES).agg(*verdict_metrics()).first()
     assert row
     return row
 
@@ -255,7 +255,7 @@ def test_the_clock_of_the_broker_shows_in_the_median_delay_whatever_else_is_sent
     values += [b"not json"] * 40
     values += [transaction(transaction_time="2099-01-01T00:00:00Z")] * 10
     values += [transaction(transaction_time="2020-01-01T00:00:00Z")] * 10
-    row = judged(spark, values).agg(*observed_columns()).first()
+    row = judged(spark, values).agg(*verdict_metrics()).first()
     assert row and shift_sec <= row["arrival_delay_sec"] <= shift_sec + 6
 
 
