@@ -16,6 +16,7 @@ COLUMNS = (
     "average_order_value",
     "top_product",
 )
+NONE = "–"
 Row = dict[str, Any]
 
 
@@ -43,6 +44,15 @@ def stored_rows(clickhouse: ClickHouse) -> list[Row]:
     return [dict(zip(COLUMNS, row, strict=True)) for row in clickhouse.query(sql)]
 
 
+def elapsed_sec(row: Row) -> int:
+    """The full seconds of the window that have passed."""
+    return int((min(datetime.now(UTC), row["window_end"]) - row["window_start"]).total_seconds())
+
+
+def per_second(orders: int, seconds: int) -> str:
+    return f"{orders / seconds:,.2f}" if seconds >= 10 else NONE
+
+
 def as_shown(row: Row) -> dict[str, str]:
     """The texts that the page shows for a row, by field."""
     start: datetime = row["window_start"]
@@ -51,6 +61,7 @@ def as_shown(row: Row) -> dict[str, str]:
         "when": f"{day}{start:%H:%M}–{row['window_end']:%H:%M} UTC",
         "sales": f"{row['total_sales']:,.2f}",
         "orders": f"{row['total_orders']:,}",
+        "rate": per_second(row["total_orders"], elapsed_sec(row)),
         "average": f"{row['average_order_value']:,.2f}",
         "top": row["top_product"],
     }
@@ -63,6 +74,7 @@ def as_table_row(row: Row) -> list[str]:
         shown["when"].removesuffix(" UTC"),
         shown["sales"],
         shown["orders"],
+        shown["rate"],
         shown["average"],
         shown["top"],
     ]

@@ -11,7 +11,7 @@ from selenium.webdriver.common.keys import Keys
 from clickhouse_server import ClickHouse
 from live_page import Page
 from polling import eventually_equal, eventually_matches
-from rows import as_shown, as_table_row, stored_rows, window
+from rows import NONE, as_shown, as_table_row, elapsed_sec, per_second, stored_rows, window
 
 pytestmark = pytest.mark.services
 
@@ -27,7 +27,8 @@ def shown_minutes(clickhouse: ClickHouse) -> tuple[dict[str, str], dict[str, str
     rows = stored_rows(clickhouse)
     current = next(row for row in rows if row["window_start"] <= now < row["window_end"])
     last = next(row for row in rows if row["window_end"] <= now)
-    return as_shown(current), as_shown(last)
+    progress = f"in the first {elapsed_sec(current)} s"
+    return as_shown(current) | {"progress": progress}, as_shown(last)
 
 
 def test_the_page_shows_the_numbers_of_the_table(clickhouse: ClickHouse, page: Page) -> None:
@@ -40,12 +41,38 @@ def test_the_page_shows_the_numbers_of_the_table(clickhouse: ClickHouse, page: P
         lambda minutes: minutes[0] == minutes[1],
         "the page shows both minutes as the table has them",
     )
-    now = datetime.now(UTC)
-    rows = [as_table_row(row) for row in stored_rows(clickhouse) if row["window_start"] <= now]
-    eventually_equal(lambda: page.table()[-len(rows) :], rows, "the page has all windows")
+
+    def tables() -> tuple[list[list[str]], list[list[str]]]:
+        now = datetime.now(UTC)
+        rows = [row for row in stored_rows(clickhouse) if row["window_start"] <= now]
+        return page.table(), [as_table_row(row) for row in rows]
+
+    eventually_matches(tables, lambda both: both[0] == both[1], "the page has all windows")
     assert "12,345,678,901,234,567.89" in page.text("#windows")
     assert page.text("#fresh").startswith("Last update ")
     assert [line for line in page.browser.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+def test_the_orders_per_second_of_a_running_minute_are_those_of_its_elapsed_seconds(
+    clickhouse: ClickHouse, page: Page
+) -> None:
+    start = datetime.now(UTC).replace(microsecond=0)
+    end = start + timedelta(minutes=1)
+    clickhouse.insert(window(0, window_start=start, window_end=end, total_orders=1200))
+    page.sign_in()
+    page.shows_windows(1)
+    shown = dict[int, str]()
+
+    def look() -> list[str]:
+        minute = page.minute("current")
+        shown[int(minute["progress"].split()[-2])] = minute["rate"]
+        return [minute["rate"], page.table()[0][3]]
+
+    # They say nothing in the first seconds, and then change without a new row.
+    assert NONE in look()
+    eventually_matches(look, lambda rates: rates[0] == rates[1] != NONE, "the page shows a rate")
+    assert shown == {seconds: per_second(1200, seconds) for seconds in shown}
+    assert "no full minute yet" in page.element("#rate").accessible_name
 
 
 def test_windows_appear_and_grow_without_a_reload(clickhouse: ClickHouse, page: Page) -> None:
@@ -131,7 +158,7 @@ def test_html_in_a_value_is_shown_as_text(clickhouse: ClickHouse, page: Page) ->
     page.sign_in()
 
     eventually_equal(lambda: page.minute("last")["top"], evil, "the product of the last minute")
-    assert {row[4] for row in page.table()} == {evil}
+    assert {row[-1] for row in page.table()} == {evil}
     assert evil in page.element("#top").accessible_name
     assert page.run("return document.querySelectorAll('main img, main b').length") == 0
     assert not page.run("return globalThis.isBroken")
@@ -200,7 +227,8 @@ def test_everything_has_a_name_for_a_screen_reader(clickhouse: ClickHouse, page:
     assert page.element("#current").accessible_name == "This minute so far"
     assert page.element("table").accessible_name == "Windows, newest first"
     assert page.element("#status").aria_role == "status"
-    for chart in ("sales", "orders", "average", "top"):
+    assert page.text("thead") == "Window (UTC) Sales Orders Orders/s Average Top product"
+    for chart in ("sales", "rate", "average", "top"):
         assert page.element(f"#{chart}").accessible_name.endswith("in the table below.")
 
 
