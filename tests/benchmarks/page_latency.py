@@ -58,7 +58,7 @@ def watch(page: Page, seconds: float, answers: list[Answer]) -> None:
 
 def window(cells: list[str]) -> Window:
     """A row of the page's table: "12:30–12:31" (a date before it if not today), amounts, ..."""
-    when, sales, orders, _, average, top = cells
+    when, sales, _, _, orders, _, average, top = cells
     *day, span = when.split()
     date = day[0] if day else f"{datetime.now(UTC):%Y-%m-%d}"
     start = datetime.fromisoformat(f"{date} {span[:5]}+00:00")

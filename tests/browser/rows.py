@@ -68,11 +68,13 @@ def as_shown(row: Row) -> dict[str, str]:
 
 
 def as_table_row(row: Row) -> list[str]:
-    """The cells that the page's table has for a row."""
+    """The cells that the page's table has for a row without any to compare it with."""
     shown = as_shown(row)
     return [
         shown["when"].removesuffix(" UTC"),
         shown["sales"],
+        NONE,
+        NONE,
         shown["orders"],
         shown["rate"],
         shown["average"],

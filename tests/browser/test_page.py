@@ -17,6 +17,7 @@ pytestmark = pytest.mark.services
 
 DRAW_MS = 500
 REFRESH_BYTES = 20_000
+FIRST_BYTES = 400_000
 # The minute may end while a test runs: the next one is there, too.
 NOW_AND_NEXT = (0, 1, 2)
 
@@ -28,7 +29,7 @@ def shown_minutes(clickhouse: ClickHouse) -> tuple[dict[str, str], dict[str, str
     current = next(row for row in rows if row["window_start"] <= now < row["window_end"])
     last = next(row for row in rows if row["window_end"] <= now)
     progress = f"in the first {elapsed_sec(current)} s"
-    return as_shown(current) | {"progress": progress}, as_shown(last)
+    return as_shown(current) | {"progress": progress}, as_shown(last) | {"hour": NONE, "day": NONE}
 
 
 def test_the_page_shows_the_numbers_of_the_table(clickhouse: ClickHouse, page: Page) -> None:
@@ -66,13 +67,56 @@ def test_the_orders_per_second_of_a_running_minute_are_those_of_its_elapsed_seco
     def look() -> list[str]:
         minute = page.minute("current")
         shown[int(minute["progress"].split()[-2])] = minute["rate"]
-        return [minute["rate"], page.table()[0][3]]
+        return [minute["rate"], page.table()[0][5]]
 
     # They say nothing in the first seconds, and then change without a new row.
     assert NONE in look()
     eventually_matches(look, lambda rates: rates[0] == rates[1] != NONE, "the page shows a rate")
     assert shown == {seconds: per_second(1200, seconds) for seconds in shown}
     assert "no full minute yet" in page.element("#rate").accessible_name
+
+
+def test_a_full_minute_is_compared_with_those_an_hour_and_a_day_ago(
+    clickhouse: ClickHouse, page: Page
+) -> None:
+    for n in (-1, *NOW_AND_NEXT):
+        sales = {n: 110, n - 60: 100, n - 1440: 88}
+        clickhouse.insert(*(window(m, total_sales=Decimal(sales[m])) for m in sales))
+    page.sign_in()
+
+    def look() -> list[str]:
+        """Of the last full minute, in its card and in the table; of the running one."""
+        last = page.minute("last")
+        running, full, *_ = page.table()
+        return [last["hour"], last["day"], *full[2:4], *running[2:4]]
+
+    page.shows("#windows", ":")
+    eventually_equal(look, ["+10.0%", "+25.0%"] * 2 + [NONE] * 2, "the changes of sales")
+
+
+def test_a_minute_is_compared_only_with_minutes_that_had_sales(
+    clickhouse: ClickHouse, page: Page
+) -> None:
+    sales = {-5: 150, -65: 100, -4: 75, -1444: 100, -3: 1, -63: 0, -1438: 50, -2878: 100}
+    rows = {n: window(n, total_sales=Decimal(sales[n])) for n in sales}
+    clickhouse.insert(*rows.values())
+    page.sign_in()
+    page.shows_windows(3)
+    page.run("document.querySelector('#range [value=\"86400\"]').click()")
+
+    expected = {
+        -3: [NONE, NONE],
+        -4: [NONE, "-25.0%"],
+        -5: ["+50.0%", NONE],
+        -63: [NONE, NONE],
+        -65: [NONE, NONE],
+        -1438: [NONE, "-50.0%"],
+    }
+    eventually_equal(
+        lambda: [[cells[0], *cells[2:4]] for cells in page.table()],
+        [[as_table_row(rows[n])[0], *changes] for n, changes in expected.items()],
+        "the changes of sales",
+    )
 
 
 def test_windows_appear_and_grow_without_a_reload(clickhouse: ClickHouse, page: Page) -> None:
@@ -86,7 +130,9 @@ def test_windows_appear_and_grow_without_a_reload(clickhouse: ClickHouse, page: 
     page.shows_windows(2)
     clickhouse.insert({**first, "total_orders": 9999, "total_sales": Decimal("1234.50")})
     eventually_equal(
-        lambda: page.table()[1][1:3], ["1,234.50", "9,999"], "sales and orders of the first window"
+        lambda: page.table()[1][1:5:3],
+        ["1,234.50", "9,999"],
+        "sales and orders of the first window",
     )
     assert page.run("return globalThis.isSamePage")
 
@@ -130,6 +176,7 @@ def test_an_empty_table_is_reported_until_the_first_window(
 
     clickhouse.insert(window(-60 * 30))
     page.shows("#status", "No sales in the last 24 hours; the last ones were at ")
+    assert not page.element("#analytics").is_displayed()
 
     clickhouse.insert(window(-1))
     page.shows_windows(1)
@@ -167,9 +214,10 @@ def test_html_in_a_value_is_shown_as_text(clickhouse: ClickHouse, page: Page) ->
 def test_a_day_is_drawn_fast_and_refreshed_with_few_bytes(
     clickhouse: ClickHouse, page: Page
 ) -> None:
-    clickhouse.insert(*(window(n) for n in range(-1439, 3)))
+    clickhouse.insert(*(window(n) for n in range(-2879, 3)))
     page.sign_in()
     page.is_drawn()
+    first_bytes = page.refreshes()[0]["decodedBodySize"]
 
     def draw(seconds: int) -> float:
         page.run("performance.clearMeasures()")
@@ -199,8 +247,10 @@ def test_a_day_is_drawn_fast_and_refreshed_with_few_bytes(
     )
     clickhouse.insert(*(window(n, total_orders=10**6) for n in range(-12, 3)))
     busy = moved()
-    print(f"drawn in {drawn_ms:.0f} ms, largest refresh {max(busy)} bytes")
+    sizes = f"largest refresh {max(busy)} bytes, the first one {first_bytes}"
+    print(f"drawn in {drawn_ms:.0f} ms, {sizes}")
     assert 600 < max(busy) < REFRESH_BYTES
+    assert first_bytes < FIRST_BYTES
     assert drawn_ms < DRAW_MS
 
 
@@ -227,7 +277,9 @@ def test_everything_has_a_name_for_a_screen_reader(clickhouse: ClickHouse, page:
     assert page.element("#current").accessible_name == "This minute so far"
     assert page.element("table").accessible_name == "Windows, newest first"
     assert page.element("#status").aria_role == "status"
-    assert page.text("thead") == "Window (UTC) Sales Orders Orders/s Average Top product"
+    assert page.text("thead") == (
+        "Window (UTC) Sales Sales vs 1 h ago Sales vs 24 h ago Orders Orders/s Average Top product"
+    )
     for chart in ("sales", "rate", "average", "top"):
         assert page.element(f"#{chart}").accessible_name.endswith("in the table below.")
 
