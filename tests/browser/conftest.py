@@ -35,9 +35,10 @@ def clickhouse(tmp_path: Path) -> Iterator[ClickHouse]:
 
 @pytest.fixture
 def page(browser: Chrome, clickhouse: ClickHouse) -> Iterator[Page]:
-    """The page, opened and not signed in: each test has its own port, so nothing is remembered."""
+    """The page, opened and not signed in."""
     page = Page(browser, clickhouse.url)
     page.resize(1280, 900)
     page.open()
     yield page
+    page.run("sessionStorage.clear()")  # a later test may get the same port
     browser.get("about:blank")
