@@ -127,7 +127,7 @@ def stamp_on_arrival(is_wanted: bool) -> None:
 
 
 def fill_disk(monitored: Monitored) -> None:
-    line = "head -c 60m /dev/zero > /checkpoints/full; true"
+    line = "head -c 58M /dev/zero > /checkpoints/full; true"
     monitored.compose("exec", "-T", "spark-job", "sh", "-c", line)
 
 
@@ -172,7 +172,7 @@ FAULTS = (
         job_with(MAX_OFFSETS_PER_TRIGGER="30"),
         job_with(),
     ),
-    Fault("the executor has a tenth of a core", ("BatchesTooLong",), cores("0.1"), cores("2")),
+    Fault("the executor has a quarter of a core", ("BatchesTooLong",), cores("0.25"), cores("2")),
     Fault(
         "a producer sends half of its records broken",
         ("VerdictShareRises",),

@@ -36,10 +36,12 @@ def queries() -> list[tuple[str, str]]:
 
 
 def test_every_query_of_the_dashboard_returns_data(monitored: Monitored) -> None:
+    def numbers(query: str) -> list[str]:
+        values = [each["value"][1] for each in monitored.ask(query)]
+        return [value for value in values if value != "NaN"]  # a rate of nothing yet
+
     for title, query in queries():
-        what = f"data for {title!r}: {query}"
-        values = eventually(lambda query=query: monitored.ask(query), what, 120)
-        assert all(value["value"][1] != "NaN" for value in values) or "quantile" in query, what
+        eventually(lambda query=query: numbers(query), f"data for {title!r}: {query}", 120)
 
 
 def test_every_service_is_asked_and_answers(monitored: Monitored) -> None:
