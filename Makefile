@@ -113,10 +113,7 @@ alarms: setup ## Cause a fault for each alert of monitoring/, and see it fire, o
 chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
 	@PYTHONPATH=verify:local-stack:tests/support:tests/chaos .venv/bin/python tests/chaos/chaos.py
 
-test-alarms: setup ## Cause a fault for each alert of monitoring/, and see it fire, on a running Docker: an hour
-	@COMPOSE="$(COMPOSE)" PYTHONPATH=tests/compose:tests/support:local-stack .venv/bin/python tests/compose/alarms.py
-
-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
+test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
 	@.venv/bin/python -m pytest tests/chaos
 
 bench: setup ## Measure beside the bare engines, 110 minutes in all: make bench ONLY=producer,consumer
