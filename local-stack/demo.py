@@ -60,8 +60,8 @@ class Progress:
         self.delays_sec: deque[float] = deque(maxlen=5000)
 
     def refresh(self) -> None:
-        for value, arrival in self.raw.read_new():
-            self.freshness.arrived(value, arrival)
+        for record in self.raw.read_new():
+            self.freshness.arrived(record.value, record.arrival)
         self.rows = sorted(fetch_rows(self.client, TABLE))
         if self.rows and self.first_row_at is None:
             self.first_row_at = time.monotonic()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
@@ -10,6 +10,15 @@ from kafka.errors import KafkaError
 from refusals import no_topic, why
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class Record(NamedTuple):
+    """A record as Kafka has it."""
+
+    value: bytes | None
+    arrival: datetime  # Kafka's timestamp
+    partition: int
+    offset: int
 
 
 class RawTopic:
@@ -50,8 +59,8 @@ class RawTopic:
         self._cut = {partition for partition, begin in self._begins.items() if begin > 0}
         self.complete_since = datetime.min.replace(tzinfo=UTC)
 
-    def read_new(self) -> Iterable[tuple[bytes | None, datetime]]:
-        """Value and Kafka timestamp of every record between the last call and now."""
+    def read_new(self) -> Iterable[Record]:
+        """Every record between the last call and now."""
         self._exit_if_replaced()
         now = datetime.now(UTC)
         ends = self._consumer.end_offsets(self._partitions)
@@ -62,7 +71,7 @@ class RawTopic:
                 for record in records:
                     arrival = EPOCH + timedelta(milliseconds=record.timestamp)
                     self._note_first(partition, arrival)
-                    yield record.value, arrival
+                    yield Record(record.value, arrival, partition.partition, record.offset)
         for partition in list(self._cut):
             self._note_first(partition, now)  # it has no record
 

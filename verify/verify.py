@@ -78,8 +78,8 @@ def take_snapshot(raw: RawTopic, client: Client, table: str, expected: Expected)
 
 
 def add_new(raw: RawTopic, expected: Expected) -> None:
-    for value, arrival in raw.read_new():
-        expected.add(value, arrival)
+    for record in raw.read_new():
+        expected.add(record.value, record.arrival)
 
 
 def compared(

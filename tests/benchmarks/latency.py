@@ -73,8 +73,8 @@ def delays_sec(
     look()
     freshness = Freshness(Expected(WATERMARK))
     raw = RawTopic(bed.pipeline.bootstrap_servers, "transactions_raw")
-    for value, arrival in sorted(raw.read_new(), key=lambda record: record[1]):
-        freshness.arrived(value, arrival)
+    for record in sorted(raw.read_new(), key=lambda record: record.arrival):
+        freshness.arrived(record.value, record.arrival)
     raw.close()
     found, seen = list[tuple[datetime, float]](), 0
     for _ in range(LOOKS):

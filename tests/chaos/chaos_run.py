@@ -65,8 +65,8 @@ class ChaosRun:
 
     def read_raw(self) -> None:
         with suppress(KafkaError):  # the broker is away
-            for value, arrival in self.raw.read_new():
-                self.freshness.arrived(value, arrival)
+            for record in self.raw.read_new():
+                self.freshness.arrived(record.value, record.arrival)
 
     def inflict_and_wait(self, fault: Fault) -> None:
         """Inflict a fault and wait until the pipeline has recovered. Raises NotRecovered."""

@@ -34,8 +34,8 @@ def raw(pipeline: Pipeline, job_counts: Callable[[], Counter[str]]) -> Iterator[
 def expected_counts(raw: RawTopic) -> dict[str, int]:
     """What the job must count, by verdict, of the records that are new in the topic."""
     expected = Expected(WATERMARK)
-    for value, arrival in raw.read_new():
-        expected.add(value, arrival)
+    for record in raw.read_new():
+        expected.add(record.value, record.arrival)
     return {
         "records": expected.verdicts.total(),
         "rejected": expected.rejected,

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from kafka import TopicPartition
 
 from orders import NOON
+from raw_topic import Record
 from windows import Row
 
 EVER = datetime.min.replace(tzinfo=UTC)
@@ -25,9 +26,9 @@ class FakeRaw:
         self._portions, self._arrival = list(portions), arrival
         self.complete_since = complete_since
 
-    def read_new(self) -> Iterable[tuple[bytes, datetime]]:
-        for value in self._portions.pop(0) if self._portions else []:
-            yield value, self._arrival
+    def read_new(self) -> Iterable[Record]:
+        for offset, value in enumerate(self._portions.pop(0) if self._portions else []):
+            yield Record(value, self._arrival, 0, offset)
 
 
 class FakeTable:
@@ -81,5 +82,6 @@ class FakeKafka:
                 timestamp = int((NOON + timedelta(seconds=position)).timestamp() * 1000)
                 self.positions[p] += 1
                 if value is not MARKER:
-                    polled[p] = [SimpleNamespace(timestamp=timestamp, value=value)]
+                    record = SimpleNamespace(timestamp=timestamp, value=value, offset=position)
+                    polled[p] = [record]
         return polled

@@ -8,7 +8,7 @@ from kafka.errors import KafkaTimeoutError
 import raw_topic
 from fakes import EVER, MARKER, FakeKafka
 from orders import NOON
-from raw_topic import RawTopic
+from raw_topic import RawTopic, Record
 
 
 def topic_with(
@@ -22,13 +22,13 @@ def topic_with(
 def test_every_record_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     raw, kafka = topic_with(monkeypatch, (0, [b"a", b"b"]), (0, []), (0, [b"c"]))
     assert sorted(raw.read_new()) == [
-        (b"a", NOON),
-        (b"b", NOON + timedelta(seconds=1)),
-        (b"c", NOON),
+        Record(b"a", NOON, partition=0, offset=0),
+        Record(b"b", NOON + timedelta(seconds=1), partition=0, offset=1),
+        Record(b"c", NOON, partition=2, offset=0),
     ]
     assert list(raw.read_new()) == []
     kafka.partitions[1][1].append(b"d")
-    assert list(raw.read_new()) == [(b"d", NOON)]
+    assert list(raw.read_new()) == [Record(b"d", NOON, partition=1, offset=0)]
     assert raw.size() == 4
     assert raw.complete_since == EVER
 
@@ -55,11 +55,11 @@ def test_a_partition_without_its_records_makes_the_topic_complete_only_from_now_
 ) -> None:
     before = datetime.now(UTC)
     raw, kafka = topic_with(monkeypatch, (7, []), (9, [MARKER]), (0, [b"c"]))
-    assert list(raw.read_new()) == [(b"c", NOON)]
+    assert [record.value for record in raw.read_new()] == [b"c"]
     complete_since = raw.complete_since
     assert before <= complete_since <= datetime.now(UTC)
     kafka.partitions[0][1].append(b"d")
-    assert list(raw.read_new()) == [(b"d", NOON + timedelta(seconds=7))]
+    assert [record.value for record in raw.read_new()] == [b"d"]
     assert raw.complete_since == complete_since
 
 
@@ -82,7 +82,7 @@ def test_a_topic_that_is_created_again_while_it_is_read_ends_it_with_one_line(
 ) -> None:
     raw, kafka = topic_with(monkeypatch, (0, [b"a"]))
     kafka.topic_id = None  # as a broker says that has just started
-    assert list(raw.read_new()) == [(b"a", NOON)]
+    assert [record.value for record in raw.read_new()] == [b"a"]
     kafka.topic_id = "2"
     with pytest.raises(SystemExit, match="^topic raw was deleted and created again while it was"):
         list(raw.read_new())

@@ -97,7 +97,7 @@ def topic(real_servers: Servers) -> Iterator[Topic]:
 
 
 def new_values(raw: RawTopic) -> list[bytes | None]:
-    return [value for value, _ in raw.read_new()]
+    return [record.value for record in raw.read_new()]
 
 
 def test_records_of_aborted_transactions_are_not_read(topic: Topic) -> None:
@@ -126,8 +126,8 @@ def test_a_marker_may_be_the_oldest_that_is_left(topic: Topic) -> None:
     topic.transaction(producer, b"left")
     topic.delete_before(1)  # the first marker is at 1
     raw = topic.read()
-    ((value, arrival),) = raw.read_new()
-    assert (value, raw.complete_since) == (b"left", arrival)
+    (record,) = raw.read_new()
+    assert (record.value, raw.complete_since) == (b"left", record.arrival)
 
 
 def test_without_a_record_left_the_topic_is_complete_from_now_on(topic: Topic) -> None:
