@@ -10,7 +10,6 @@ wrong.
 """
 
 import argparse
-import io
 import sys
 import time
 from collections.abc import Mapping
@@ -20,7 +19,8 @@ from datetime import UTC, datetime, timedelta
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 
-from kafka_access import SettingsError, security_options
+from entry_point import exit_code, first_line
+from kafka_access import security_options
 from raw_topic import RawTopic
 from refusals import of_clickhouse
 from rules import AHEAD_LIMIT
@@ -34,10 +34,6 @@ POLL_INTERVAL_SEC = 0.5
 
 class TableUnavailable(Exception):
     """ClickHouse does not answer; the text is one line."""
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def fetch_rows(client: Client, table: str) -> list[Row]:
@@ -169,13 +165,14 @@ def connect_clickhouse(settings: Settings) -> Client:
     )
 
 
-def run(settings: Settings, timeout_sec: float) -> bool:
+def run(timeout_sec: float) -> int:
+    settings = load()
     security = security_options(settings)
     raw = RawTopic(settings.kafka_bootstrap_servers, settings.raw_topic, security)
     expected = Expected(settings.watermark, settings.deduplicate_orders)
-    return verify(
-        raw, connect_clickhouse(settings), settings.clickhouse_table, expected, timeout_sec
-    )
+    client = connect_clickhouse(settings)
+    is_equal = verify(raw, client, settings.clickhouse_table, expected, timeout_sec)
+    return 0 if is_equal else 1
 
 
 def main(arguments: list[str]) -> int:
@@ -184,20 +181,7 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for equality")
     timeout_sec = parser.parse_args(arguments).timeout
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
-    try:
-        settings = load()
-    except SettingsError as error:
-        print(error, file=sys.stderr)
-        return 2
-    try:
-        return 0 if run(settings, timeout_sec) else 1
-    except Exception as error:
-        name, line = type(error).__name__, first_line(error)
-        what = line if line.startswith(name) else f"{name}: {line}"
-        print(f"unexpected error: {what}", file=sys.stderr)
-        return 1
+    return exit_code(lambda: run(timeout_sec))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,27 @@
+"""How the programs of this folder end: with an exit code, and never with a traceback."""
+
+import io
+import sys
+from collections.abc import Callable
+
+from kafka_access import SettingsError
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def exit_code(run: Callable[[], int]) -> int:
+    """What `run` returns. If it raises, one line on stderr, and 2 for a wrong setting, else 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for terminals that are not UTF-8
+    try:
+        return run()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except Exception as error:
+        name, line = type(error).__name__, first_line(error)
+        what = line if line.startswith(name) else f"{name}: {line}"
+        print(f"unexpected error: {what}", file=sys.stderr)
+        return 1
