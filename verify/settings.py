@@ -15,15 +15,17 @@ from kafka_access import KafkaSettings, ReadableFile, check_certificates
 DURATION = re.compile(r"([0-9]{1,6}) (millisecond|second|minute|hour|day)s?", re.ASCII)
 
 
-def to_timedelta(value: object) -> object:
-    """The job's setting is a duration as Spark writes it."""
-    if not isinstance(value, str):
-        return value
-    match = DURATION.fullmatch(value)
+def parse_duration(text: str) -> timedelta:
+    """A duration as Spark writes it. Raises ValueError."""
+    match = DURATION.fullmatch(text)
     if not match:
         raise ValueError("no duration")
     count, unit = match.groups()
     return timedelta(**{f"{unit}s": int(count)})
+
+
+def to_timedelta(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
 
 
 # Each type has a pattern or range, and a title that describes it in the error message.
