@@ -59,6 +59,15 @@ class RawTopic:
         self._cut = {partition for partition, begin in self._begins.items() if begin > 0}
         self.complete_since = datetime.min.replace(tzinfo=UTC)
 
+    def skip_before(self, moment: datetime) -> None:
+        """Go to the first record of each partition that arrived at this moment or later."""
+        ends = self._consumer.end_offsets(self._partitions)
+        millis = (moment - EPOCH) // timedelta(milliseconds=1)
+        found = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, millis))
+        for partition, first in found.items():
+            self._consumer.seek(partition, first.offset if first else ends[partition])
+        self.complete_since = moment
+
     def read_new(self) -> Iterable[Record]:
         """Every record between the last call and now."""
         self._exit_if_replaced()

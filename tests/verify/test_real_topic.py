@@ -10,7 +10,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import TopicAlreadyExistsError
 
-from raw_topic import RawTopic
+from raw_topic import EPOCH, RawTopic
 from servers import Servers
 from waiting import eventually
 
@@ -150,6 +150,20 @@ def test_compressed_records_are_read(
         topic.create(**{"compression.type": topic_codec})
         topic.send(topic.producer(compression_type=producer_codec), *values)
         assert new_values(topic.read()) == values
+
+
+def test_reading_starts_at_a_moment(topic: Topic) -> None:
+    producer = topic.producer()
+    for second, value in enumerate([b"a", b"b", b"c"]):
+        producer.send(topic.name, value, timestamp_ms=1000 * second).get(timeout=60)
+    raw = topic.read()
+    raw.skip_before(EPOCH + timedelta(seconds=1))
+    assert [(record.offset, record.value) for record in raw.read_new()] == [(1, b"b"), (2, b"c")]
+    assert raw.complete_since == EPOCH + timedelta(seconds=1)
+    raw.skip_before(datetime.now(UTC))
+    assert new_values(raw) == []
+    topic.send(producer, b"d")
+    assert new_values(raw) == [b"d"]
 
 
 def test_a_topic_that_is_created_again_ends_it_with_one_line(topic: Topic) -> None:
