@@ -34,7 +34,7 @@ WHERE_KAFKA_IS = KAFKA_BOOTSTRAP_SERVERS="$${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:
 IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify test test-unit test-security test-browser test-compose test-chaos alarms chaos bench bench-quick audit docs lint-setup lint format clean
+.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify rejected test test-unit test-security test-browser test-compose test-chaos alarms chaos bench bench-quick audit docs lint-setup lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -85,6 +85,14 @@ verify: ## Recompute every window from transactions_raw and compare with the tab
 			--volume "$(CURDIR)/verify:/app/verify:ro,z" clickhouse-consumer python verify/verify.py --timeout "$$TIMEOUT"; \
 	else \
 		$(MAKE) --no-print-directory setup && $(WHERE_KAFKA_IS) CLICKHOUSE_HOST="$${CLICKHOUSE_HOST:-127.0.0.1}" .venv/bin/python verify/verify.py --timeout "$$TIMEOUT"; \
+	fi
+
+rejected: ## List rejected and late records: make rejected REASON=late MAX=5 SINCE="10 minutes"
+	@if $(IN_DOCKER); then \
+		$(COMPOSE) run --rm -T --no-deps -e WATERMARK="$$WATERMARK" -e REASON="$$REASON" -e MAX="$$MAX" -e SINCE="$$SINCE" \
+			--volume "$(CURDIR)/verify:/app/verify:ro,z" clickhouse-consumer python verify/rejected.py; \
+	else \
+		$(MAKE) --no-print-directory setup && $(WHERE_KAFKA_IS) .venv/bin/python verify/rejected.py; \
 	fi
 
 test: setup ## Run the tests, on stacks of their own without Docker

@@ -114,8 +114,10 @@ class Compose:
 
     def verify(self) -> str:
         """The output of `make verify`, which must find no difference."""
-        command = ["make", "verify", f"COMPOSE={' '.join(self.command)}", f"TIMEOUT={DEADLINE_SEC}"]
-        return self.run(command, 2 * DEADLINE_SEC)
+        return self.make("verify", f"TIMEOUT={DEADLINE_SEC}")
+
+    def make(self, *arguments: str) -> str:
+        return self.run(["make", f"COMPOSE={' '.join(self.command)}", *arguments], 2 * DEADLINE_SEC)
 
     def stored_orders(self) -> int:
         query = "SELECT sum(total_orders) FROM aggregated_analytics"

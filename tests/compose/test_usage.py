@@ -22,6 +22,12 @@ def test_transactions_from_the_host_reach_the_table(compose: Compose) -> None:
     assert re.search(r"verified: .* all equal", compose.verify())
 
 
+def test_rejected_records_are_listed(filled: Compose) -> None:
+    output = filled.make("rejected", "MAX=3")
+    assert len(re.findall(r"^\w+ +partition \d offset \d+ ", output, re.MULTILINE)) == 3
+    assert re.search(r"^\d+ records: .* late; 3 shown$", output, re.MULTILINE)
+
+
 @pytest.mark.parametrize(
     ("topic", "fields"),
     [

@@ -101,18 +101,23 @@ def test_a_line_that_programs_read_differently_is_refused(line: str) -> None:
         env_file.parse(f"B=1\n{line}\n")
 
 
-def test_make_passes_a_topic_on_as_it_was_typed(tmp_path: Path) -> None:
-    compose = tmp_path / "compose"
+def arguments_of_compose(folder: Path, *make: str) -> list[str]:
+    """What the second call of Compose gets, if the first one finds a running Kafka."""
+    compose = folder / "compose"
     compose.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     compose.chmod(0o755)
-    topic = "a\"b 'c'; echo d `id`"
     shown = subprocess.run(
-        ["make", "--silent", "topics", f"COMPOSE={compose}", f"TOPIC={topic}", "MAX=1 2"],
+        ["make", "--silent", f"COMPOSE={compose}", *make],
         cwd=PROJECT,
         capture_output=True,
         text=True,
     )
-    _, _, _, _, *arguments = shown.stdout.splitlines()
+    return shown.stdout.splitlines()
+
+
+def test_make_passes_a_topic_on_as_it_was_typed(tmp_path: Path) -> None:
+    topic = "a\"b 'c'; echo d `id`"
+    _, _, _, _, *arguments = arguments_of_compose(tmp_path, "topics", f"TOPIC={topic}", "MAX=1 2")
     assert arguments == [
         *("--bootstrap-server", "kafka:29092", "--topic", topic, "--from-beginning"),
         *("--max-messages", "1 2", "--timeout-ms", "10000"),
@@ -141,3 +146,10 @@ def test_make_stops_if_no_python_can_read_the_env_file(tmp_path: Path) -> None:
 
     assert shown.returncode == 2
     assert "*** cannot read .env.  Stop." in shown.stderr.decode()
+
+
+def test_make_passes_on_which_rejected_records_to_show(tmp_path: Path) -> None:
+    chosen = ["WATERMARK=1 hour", "REASON=late", "MAX=5", "SINCE=10 minutes"]
+    arguments = arguments_of_compose(tmp_path, "rejected", *chosen)
+    assert [value for value in arguments if "=" in value] == chosen
+    assert arguments[-3:] == ["clickhouse-consumer", "python", "verify/rejected.py"]

@@ -1,6 +1,7 @@
 """Each way to secure Kafka, for each program: what the table in docs/security.md claims."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def test_every_program_connects(
         for service in (consumer, job):
             service.process.terminate()
             assert service.wait_for_end() == 0, service.log()
+
+
+def test_the_login_of_verify_lists_the_rejected_records(pipeline: SecuredPipeline) -> None:
+    pipeline.send("transactions_raw", [b"{"])
+    shown = pipeline.rejected(**pipeline.login("verify"), MAX=1)
+    assert re.fullmatch(r"malformed +partition \d offset \d+ \S+ {\n", shown.stdout)
 
 
 def test_the_numbers_are_exact_after_each_service_was_killed(pipeline: SecuredPipeline) -> None:

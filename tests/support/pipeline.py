@@ -79,6 +79,17 @@ class Pipeline:
             text=True,
         )
 
+    def rejected(self, **options: object) -> "subprocess.CompletedProcess[str]":
+        """List the rejected records; each option is the environment variable of that name."""
+        result = subprocess.run(
+            [PYTHON, PROJECT / "verify" / "rejected.py"],
+            env=self.environment(**{name: str(value) for name, value in options.items()}),
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr[-3000:]
+        return result
+
     def client(self) -> Client:
         return Client(HOST, port=self.stack.clickhouse_port, user="consumer", password="MySecret")
 

@@ -1,6 +1,6 @@
 """A topic, a table and a Kafka consumer in memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -19,15 +19,18 @@ class FakeRaw:
 
     def __init__(
         self,
-        *portions: list[bytes],
+        *portions: Sequence[bytes | None],
         arrival: datetime = NOON + timedelta(seconds=90),
         complete_since: datetime = EVER,
     ) -> None:
         self._portions, self._arrival = list(portions), arrival
         self.complete_since = complete_since
 
+    def skip_before(self, moment: datetime) -> None:
+        self.complete_since = moment
+
     def read_new(self) -> Iterable[Record]:
-        for offset, value in enumerate(self._portions.pop(0) if self._portions else []):
+        for offset, value in enumerate(self._portions.pop(0) if self._portions else ()):
             yield Record(value, self._arrival, 0, offset)
 
 
