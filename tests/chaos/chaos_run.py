@@ -18,6 +18,7 @@ from pipeline import Pipeline
 from polling import eventually_matches
 from raw_topic import RawTopic
 from reader import Reader
+from rules import Rejected, judge
 from stack import Stack
 from traffic import Noise, Producer
 from verify import fetch_rows
@@ -40,6 +41,7 @@ class ChaosRun:
         self.pipeline = Pipeline(stack)
         self.expected = Expected(WATERMARK, deduplicate)
         self.freshness = Freshness(self.expected)
+        self.judged: dict[tuple[int, int], str] = {}  # by partition and offset
         self.raw = RawTopic(self.pipeline.bootstrap_servers, "transactions_raw")
         self.reader = Reader(stack, self.freshness)
         self.producer = Producer(stack, seed, rate)
@@ -67,6 +69,8 @@ class ChaosRun:
         with suppress(KafkaError):  # the broker is away
             for record in self.raw.read_new():
                 self.freshness.arrived(record.value, record.arrival)
+                place = (record.partition, record.offset)
+                self.judged[place] = verdict_on(record.value, record.arrival)
 
     def inflict_and_wait(self, fault: Fault) -> None:
         """Inflict a fault and wait until the pipeline has recovered. Raises NotRecovered."""
@@ -134,6 +138,14 @@ class ChaosRun:
     def expected_rows(self) -> dict[datetime, Row]:
         self.read_raw()
         return {start: window.row(start) for start, window in self.expected.windows.items()}
+
+
+def verdict_on(value: bytes | None, arrival: datetime) -> str:
+    try:
+        judge(value, arrival, WATERMARK)
+        return "valid"
+    except Rejected as reason:
+        return str(reason)
 
 
 def say(line: str) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
+import metrics_check
 from chaos_run import ChaosRun, say
 from reader import answer_times
 from windows import Difference, Expected
@@ -22,6 +23,7 @@ def result(run: ChaosRun, differences: Sequence[Difference]) -> dict[str, Any]:
         *sorted(set(run.reader.contradictions)),
         *[f"{kind} {start:%Y-%m-%dT%H:%MZ} {text}" for kind, start, text in differences],
         *not_counted(expected, sum(run.reader.orders.values()), run.raw.size()),
+        *metrics_check.contradictions(run.stack, run.judged),
     ]
     return {
         "when": datetime.now(UTC).isoformat(timespec="minutes"),
