@@ -117,6 +117,13 @@ def refusals() -> str:
     return table(["what is wrong", "line"], [[what, line] for what, line in REFUSED.items()])
 
 
+def alarms() -> str:
+    """Real faults, the alerts that they caused, and how long that took."""
+    result = json.loads((PROJECT / "tests" / "compose" / "alarms.json").read_text())
+    rows = ([what, f"`{alert}`", str(seconds)] for what, alert, seconds in result["fired"])
+    return table(["fault", "alert", "seconds until it fired"], rows)
+
+
 def local_stack() -> str:
     """The folder and the ports of the stack without Docker."""
     rows = [[f"`{name}`", as_code(default)] for name, default in run_in("local-stack", READ_PORTS)]

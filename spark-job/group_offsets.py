@@ -9,10 +9,11 @@ import logging
 import time
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.errors import NoError
+from kafka.errors import GroupAuthorizationFailedError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from kafka_access import security_options
+from refusals import denied
 from settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -42,8 +43,7 @@ class GroupOffsets:
             self.close()  # kafka-python 3.0.12 never tries to log in again; a new client does
             self._next_try = time.monotonic() + RETRY_INTERVAL_SEC
             if failure != self._failure:
-                group = self._settings.job_group
-                logger.warning("cannot commit offsets to group %s, for display: %s", group, failure)
+                logger.warning("Kafka's tools cannot show the lag of this job: %s", failure)
         else:
             self._committed = end_offset
         self._failure = failure
@@ -63,9 +63,14 @@ class GroupOffsets:
                 request_timeout_ms=TIMEOUT_MS,
             )
             answers = self._admin.alter_group_offsets(self._settings.job_group, offsets)
+            for error in answers.values():
+                if error is not NoError:
+                    raise error
+        except GroupAuthorizationFailedError:
+            return str(denied(f"group {self._settings.job_group}"))
         except Exception as error:  # whatever it is: what is for display must not end the job
             return type(error).__name__
-        return next((error.__name__ for error in answers.values() if error is not NoError), "")
+        return ""
 
     def close(self) -> None:
         if self._admin:

@@ -18,7 +18,7 @@ from pipeline import Pipeline
 from polling import eventually_matches
 from raw_topic import RawTopic
 from reader import Reader
-from rules import Rejected, judge
+from rejected import verdict_on
 from stack import Stack
 from traffic import Noise, Producer
 from verify import fetch_rows
@@ -70,7 +70,7 @@ class ChaosRun:
             for record in self.raw.read_new():
                 self.freshness.arrived(record.value, record.arrival)
                 place = (record.partition, record.offset)
-                self.judged[place] = verdict_on(record.value, record.arrival)
+                self.judged[place] = verdict_on(record, WATERMARK)
 
     def inflict_and_wait(self, fault: Fault) -> None:
         """Inflict a fault and wait until the pipeline has recovered. Raises NotRecovered."""
@@ -138,14 +138,6 @@ class ChaosRun:
     def expected_rows(self) -> dict[datetime, Row]:
         self.read_raw()
         return {start: window.row(start) for start, window in self.expected.windows.items()}
-
-
-def verdict_on(value: bytes | None, arrival: datetime) -> str:
-    try:
-        judge(value, arrival, WATERMARK)
-        return "valid"
-    except Rejected as reason:
-        return str(reason)
 
 
 def say(line: str) -> None:

@@ -6,6 +6,7 @@ hour without a fault, in which nothing may fire. Needs the program `faketime`. W
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -238,6 +239,7 @@ def quiet(monitored: Monitored) -> set[str]:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and remove what was started
     monitored = Monitored(str(SMALL_DISK))
     monitored.compose.environment["COMPOSE_PROJECT_NAME"] = "purchase-analytics-alarms"
     results = []

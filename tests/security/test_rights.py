@@ -35,7 +35,7 @@ def test_a_missing_right_is_named_in_one_line(
     try:
         eventually(lambda: not is_known(admin, right), "the broker has noticed")
         with pipeline.running(user, pipeline.login(user)) as run:
-            line = run.wait_for("Kafka's ACLs", deadline_sec=60)
+            line = run.wait_for("Kafka's ACLs", deadline_sec=120)  # the job reads first
             assert f" {right.resource_pattern.resource_name} " in line
             assert line.endswith("(docs/security.md)")
             assert "Traceback" not in run.log()

@@ -43,6 +43,7 @@ def test_no_secret_is_in_a_file_a_command_or_a_page(
             **pages(pipeline.stack.spark_ui_port),
             **pages(port),
             **of_master_and_worker(pipeline.stack),
+            **metrics(pipeline.stack),
         }
     places = " ".join(shown)
     for expected in ("checkpoint/state", "log/spark-job", "health", "ExecutorBackend", "execution"):
@@ -87,6 +88,12 @@ def pages(port: int) -> dict[str, bytes]:
 def of_master_and_worker(stack: Stack) -> dict[str, bytes]:
     ports = (stack.spark_master_webui_port, stack.spark_worker_webui_port)
     urls = [f"http://{HOST}:{port}/{page}" for port in ports for page in ("", "json/")]
+    return {url: urlopen(url).read() for url in urls}
+
+
+def metrics(stack: Stack) -> dict[str, bytes]:
+    ports = (stack.job_metrics_port, stack.consumer_metrics_port)
+    urls = [f"http://{HOST}:{port}/metrics" for port in ports]
     return {url: urlopen(url).read() for url in urls}
 
 

@@ -5,13 +5,19 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import GroupAuthorizationFailedError, KafkaTimeoutError, NoError
+from kafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaTimeoutError,
+    NoError,
+    UnknownTopicOrPartitionError,
+)
 
 import group_offsets
 from group_offsets import RETRY_INTERVAL_SEC, GroupOffsets
 from settings import Settings
 
 END = '{"raw":{"0":20,"1":109}}'
+DENIED = "Kafka's ACLs give this user too few rights to group spark-job (docs/security.md)"
 LATER = '{"raw":{"0":21,"1":109}}'
 
 
@@ -62,11 +68,13 @@ def test_each_new_end_is_committed_once_with_one_client(
 
 
 @pytest.mark.parametrize(
-    ("failure", "answer"),
+    ("failure", "answer", "reason"),
     [
-        (KafkaTimeoutError(), NoError),
-        (RuntimeError("not seen before"), NoError),
-        (None, GroupAuthorizationFailedError),
+        (KafkaTimeoutError(), NoError, "KafkaTimeoutError"),
+        (RuntimeError("not seen before"), NoError, "RuntimeError"),
+        (None, UnknownTopicOrPartitionError, "UnknownTopicOrPartitionError"),
+        (None, GroupAuthorizationFailedError, DENIED),
+        (GroupAuthorizationFailedError(), NoError, DENIED),
     ],
 )
 def test_a_failure_is_logged_once_and_tried_again_later_with_a_new_client(
@@ -75,14 +83,14 @@ def test_a_failure_is_logged_once_and_tried_again_later_with_a_new_client(
     caplog: pytest.LogCaptureFixture,
     failure: Exception | None,
     answer: Any,
+    reason: str,
 ) -> None:
     kafka.failure, kafka.answer = failure, answer
     for _ in range(RETRY_INTERVAL_SEC + 1):
         offsets.commit(END)
         kafka.now += 1
-    name = type(failure).__name__ if failure else answer.__name__
     assert [record.getMessage() for record in caplog.records] == [
-        f"cannot commit offsets to group spark-job, for display: {name}"
+        f"Kafka's tools cannot show the lag of this job: {reason}"
     ]
     assert (len(kafka.commits), kafka.clients, kafka.closed) == (2, 2, 2)
     kafka.now += RETRY_INTERVAL_SEC
