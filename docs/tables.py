@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 from wrong_settings import REFUSED, WRONG
@@ -131,10 +132,10 @@ def local_stack() -> str:
 
 
 def docker() -> str:
-    """The variables of docker-compose.yml: name, default, and the services that get it."""
-    compose = (PROJECT / "docker-compose.yml").read_text()
+    """The variables of the stack and of its monitoring: name, default, and who gets it."""
+    files = ("docker-compose.yml", "docker-compose.monitoring.yml")
     services: dict[tuple[str, str], list[str]] = {}
-    for service, block in blocks(compose):
+    for service, block in chain.from_iterable(blocks((PROJECT / f).read_text()) for f in files):
         for variable in dict.fromkeys(re.findall(r"\$\{(\w+):-(.*?)\}", block)):
             services.setdefault(variable, []).append(f"`{service}`")
     rows = [
