@@ -26,6 +26,8 @@ TIMESTAMP = re.compile(
     re.ASCII,
 )
 
+ESCAPE = re.compile(r"\\(?:u(.{4})|.)", re.DOTALL)
+
 # Enough for an object nested as deeply as Jackson reads it; deeper ones are malformed.
 sys.setrecursionlimit(10 * MAX_DEPTH)
 
@@ -62,7 +64,7 @@ def judge(value: bytes | None, arrival: datetime, watermark: timedelta) -> Trans
 def read_object(value: bytes | None) -> dict[str, object]:
     """The JSON object that the record starts with. Raises Rejected."""
     try:
-        text = (value or b"").decode().lstrip(" \t\r\n")
+        text = ESCAPE.sub(as_jackson_reads, (value or b"").decode().lstrip(" \t\r\n"))
         if too_deep(text):
             raise Rejected("malformed")
         fields, _ = DECODER.raw_decode(text)
@@ -71,6 +73,18 @@ def read_object(value: bytes | None) -> dict[str, object]:
     if not isinstance(fields, dict):
         raise Rejected("malformed")
     return fields
+
+
+def as_jackson_reads(escape: re.Match[str]) -> str:
+    r"""An escape sequence such as \u00e9, with the digits that Jackson sees.
+
+    It looks at the lower byte of each digit only, so that "Ł" (U+0141) is an "A", which is 0x41.
+    """
+    if escape[1] is None or escape[1].isascii():
+        return escape[0]
+    units = memoryview(escape[1].encode("utf-16-le")).cast("H")
+    digits = "".join(chr(unit & 0xFF) for unit in units[:4])
+    return f"\\u{digits}{''.join(map(chr, units[4:]))}"
 
 
 def too_deep(text: str) -> bool:

@@ -77,6 +77,8 @@ def test_amounts_are_rounded_half_up_to_the_cent(token: str, amount: str) -> Non
         ("-9999999.5", "-9999999.5"),
         ('"2.0e23"', "2.0e23"),
         ('"\\ud800"', "?"),
+        ('"\\u00Ł1"', "¡"),  # to Jackson, "Ł" is the digit "A"
+        ('"\\\\u00Ł1"', "\\u00Ł1"),
     ],
 )
 def test_an_id_that_is_no_text_counts_by_its_text_in_java(token: str, text: str) -> None:
