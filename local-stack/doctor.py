@@ -25,7 +25,12 @@ MIN_DISK_GB = 3  # .venv and .local, or the images
 MIN_MEMORY_GB = 4
 MOUNTED = ("clickhouse-init", "clickhouse-config", "verify")
 # Not published by docker-compose.yml.
-LOCAL_PORTS = ("ZOOKEEPER_PORT", "SPARK_WORKER_WEBUI_PORT")
+LOCAL_PORTS = (
+    "ZOOKEEPER_PORT",
+    "SPARK_WORKER_WEBUI_PORT",
+    "JOB_METRICS_PORT",
+    "CONSUMER_METRICS_PORT",
+)
 BOTH, DOCKER, LOCAL = {"docker", "local"}, {"docker"}, {"local"}
 
 

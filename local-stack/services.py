@@ -161,7 +161,7 @@ TABLE = (
         },
         probe=probes.heartbeat("spark-job"),
         ports=("spark_ui_port", "job_metrics_port"),
-        address="http://localhost:{spark_ui_port}",
+        address="http://localhost:{spark_ui_port} http://localhost:{job_metrics_port}/metrics",
     ),
     Service(
         name="clickhouse-consumer",
@@ -178,6 +178,7 @@ TABLE = (
         },
         probe=probes.heartbeat("clickhouse-consumer"),
         ports=("consumer_metrics_port",),
+        address="http://localhost:{consumer_metrics_port}/metrics",
     ),
 )
 SERVICES = tuple(service.name for service in TABLE)  # in the order of the data flow

@@ -12,6 +12,7 @@ import pages
 from pages import PROJECT
 
 COMPOSE = (PROJECT / "docker-compose.yml").read_text()
+MONITORING = (PROJECT / "docker-compose.monitoring.yml").read_text()
 README = (PROJECT / "README.md").read_text()
 
 
@@ -23,9 +24,9 @@ def compose_environment(service: str) -> dict[str, str]:
     return dict(re.findall(r"^      ([A-Z_]+): (.*?)(?: #.*)?$", environment, re.MULTILINE))
 
 
-def defaults_in_compose() -> dict[str, str]:
-    """Every variable that docker-compose.yml takes from outside, with its default."""
-    return dict(re.findall(r"\$\{(\w+):-(.*?)\}", COMPOSE))
+def defaults_in(compose: str) -> dict[str, str]:
+    """Every variable that a Compose file takes from outside, with its default."""
+    return dict(re.findall(r"\$\{(\w+):-(.*?)\}", compose))
 
 
 def test_generated_tables_are_up_to_date() -> None:
@@ -52,13 +53,13 @@ def test_docker_sets_only_settings_that_the_service_has(service: str) -> None:
 
 
 def test_every_variable_of_docker_is_documented() -> None:
-    assert pages.documented_settings("Docker") == defaults_in_compose().keys()
+    assert pages.documented_settings("Docker") == defaults_in(COMPOSE + MONITORING).keys()
 
 
 def test_the_example_of_env_has_the_defaults_of_docker() -> None:
     example = (PROJECT / ".env.example").read_text()
     values = dict(re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE))
-    defaults = defaults_in_compose()
+    defaults = defaults_in(COMPOSE)
     assert values == {name: defaults[name] for name in defaults if defaults[name]}
 
 

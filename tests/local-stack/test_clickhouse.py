@@ -66,11 +66,11 @@ def test_no_other_clickhouse_user_can_log_in() -> None:
     assert user_of_xml(root, "default").settings == {"max_sessions_for_user": "1"}
 
 
-def test_local_clickhouse_has_the_live_page_of_compose() -> None:
+def test_local_clickhouse_has_the_live_page_and_the_metrics_of_compose() -> None:
     links = (LOCAL_STACK / "clickhouse" / "config.d").iterdir()
     local = {str(link.resolve().relative_to(PROJECT)): link.name for link in links}
     mounted = compose_file.mounted_server_configuration()
     del mounted["clickhouse-config/logs.xml"]  # the local server logs to its standard output
 
     assert local == mounted
-    assert len(local) == 2
+    assert len(local) == 3

@@ -109,6 +109,7 @@ def test_any_usual_path_reaches_the_service_unchanged(
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9092",
         "CHECKPOINT_LOCATION": f"{stack.directory}/checkpoint",
         "HEALTH_FILE": f"{stack.directory}/health/spark-job",
+        "METRICS_PORT": "9101",
         "SPARK_LOCAL_DIRS": f"{stack.directory}/tmp",
         "SPARK_SUBMIT_OPTS": "-Djava.io.tmpdir=tmp",
         "PYSPARK_SUBMIT_ARGS": "--conf spark.ui.port=4040 pyspark-shell",

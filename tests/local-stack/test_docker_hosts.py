@@ -58,9 +58,10 @@ def test_a_health_check_uses_no_proxy(service: str, spark_port: int) -> None:
 
 
 def test_bind_mounts_are_relabelled_for_selinux() -> None:
-    text = (PROJECT / "docker-compose.yml").read_text() + (PROJECT / "Makefile").read_text()
+    files = ("docker-compose.yml", "docker-compose.monitoring.yml", "Makefile")
+    text = "".join((PROJECT / file).read_text() for file in files)
     mounts = re.findall(r"(?:- \./|\$\(CURDIR\)/)([^\s:]+):[^\s:\"]+:([a-z,]+)", text)
-    assert len(mounts) == 5
+    assert len(mounts) == 9
     assert [path for path, options in mounts if options.split(",") != ["ro", "z"]] == []
 
 

@@ -23,6 +23,8 @@ def test_ports_are_those_of_compose_by_default() -> None:
         "SPARK_MASTER_WEBUI_PORT": 8080,
         "SPARK_WORKER_WEBUI_PORT": 8081,
         "SPARK_UI_PORT": 4040,
+        "JOB_METRICS_PORT": 9101,
+        "CONSUMER_METRICS_PORT": 9102,
     }
     assert compose_file.published_ports() == {*StackSettings().ports()} - {*doctor.LOCAL_PORTS}
 
@@ -88,10 +90,10 @@ def test_a_machine_without_ipv6_has_free_ports(monkeypatch: pytest.MonkeyPatch) 
     assert is_free(port)
 
 
-def test_a_stack_beside_others_has_eight_free_ports(tmp_path: Path) -> None:
+def test_a_stack_beside_others_has_ten_free_ports(tmp_path: Path) -> None:
     ports = list(StackSettings.on_free_ports(tmp_path).ports().values())
 
-    assert len(set(ports)) == 8
+    assert len(set(ports)) == 10
     assert set(ports) <= set(SAFE_PORTS)
     assert all(map(is_free, ports))
 
