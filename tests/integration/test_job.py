@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
-from lag import wait_for_job
+from lag import group_lag, wait_for_job
 from pipeline import Pipeline
 from polling import eventually_equal
 from records import transaction
@@ -25,7 +25,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-def test_a_killed_job_continues_from_its_checkpoint(
+def test_a_killed_job_continues_from_its_checkpoint_and_kafka_knows_its_lag(
     pipeline: Pipeline,
     job_counts: Callable[[], Counter[str]],
     final_job_counts: Callable[[], Counter[str]],
@@ -33,9 +33,16 @@ def test_a_killed_job_continues_from_its_checkpoint(
     pipeline.produce(500)
     eventually_equal(lambda: job_counts()["records"], 500, "records that the job has logged")
     wait_for_job(pipeline)
+
+    def lag() -> int:
+        return group_lag(pipeline, "spark-job", "transactions_raw")
+
+    eventually_equal(lag, 0, "the lag of the group")
     os.kill(pipeline.pid("spark-job"), signal.SIGKILL)
     pipeline.produce(1000)
+    assert lag() == 1000
     pipeline.verify()
+    eventually_equal(lag, 0, "the lag of the group")
     assert final_job_counts()["records"] == 1500  # it has not read the first 500 again
 
 

@@ -9,20 +9,22 @@ from pipeline import Pipeline
 from polling import eventually_equal
 from waiting import eventually
 
-GROUP = "clickhouse-consumer"
-AGG_PARTITIONS = [TopicPartition("transactions_agg", number) for number in range(3)]
 
-
-def consumer_lag(pipeline: Pipeline) -> int:
-    """Records of transactions_agg whose offsets the consumer group has not committed."""
+def group_lag(pipeline: Pipeline, group: str, topic: str) -> int:
+    """Records of a topic whose offsets a consumer group has not committed, as Kafka's tools say."""
     with KafkaConsumer(
         bootstrap_servers=pipeline.bootstrap_servers,
-        group_id=GROUP,
+        group_id=group,
         enable_auto_commit=False,
         isolation_level="read_committed",
     ) as consumer:
-        ends = consumer.end_offsets(AGG_PARTITIONS)
-        return sum(ends[p] - (consumer.committed(p) or 0) for p in AGG_PARTITIONS)
+        partitions = [TopicPartition(topic, number) for number in range(3)]
+        ends = consumer.end_offsets(partitions)
+        return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)
+
+
+def consumer_lag(pipeline: Pipeline) -> int:
+    return group_lag(pipeline, "clickhouse-consumer", "transactions_agg")
 
 
 def wait_for_consumer(pipeline: Pipeline) -> None:
