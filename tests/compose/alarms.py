@@ -94,11 +94,12 @@ class HostProducer:
             [*command, sys.executable, PROJECT / "producer" / "producer.py"],
             env={**os.environ, **settings},
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def stop(self) -> None:
-        if self.process:
-            self.process.terminate()
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGTERM)  # faketime passes no signal on
             self.process.wait(60)
 
 
