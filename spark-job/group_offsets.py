@@ -40,7 +40,7 @@ class GroupOffsets:
             return
         failure = self._try_to_commit(end_offset)
         if failure:
-            self.close()  # kafka-python 3.0.12 never tries to log in again; a new client does
+            self._close()  # kafka-python 3.0.12 never tries to log in again; a new client does
             self._next_try = time.monotonic() + RETRY_INTERVAL_SEC
             if failure != self._failure:
                 logger.warning("Kafka's tools cannot show the lag of this job: %s", failure)
@@ -72,7 +72,7 @@ class GroupOffsets:
             return type(error).__name__
         return ""
 
-    def close(self) -> None:
+    def _close(self) -> None:
         if self._admin:
             self._admin.close()
             self._admin = None

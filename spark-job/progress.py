@@ -122,9 +122,10 @@ class Reporter:
             self.newest = batch
             if batch.numInputRows > 0:
                 self._add(batch)
-        if self.newest_with_records:
-            (source,) = self.newest_with_records.sources
-            self._offsets.commit(source.endOffset)
+        if self.newest:
+            (source,) = self.newest.sources  # also of a batch that had only aborted transactions
+            if source.endOffset not in (None, "null"):  # as before the first batch
+                self._offsets.commit(source.endOffset)
 
     def _add(self, batch: StreamingQueryProgress) -> None:
         if not self.newest_with_records:

@@ -1,9 +1,10 @@
 """What metrics cost: job and consumer with a scrape every second, in turns with no metrics."""
 
+from collections.abc import Sequence
 from itertools import chain
 
 from consumer_speed import Stored, fill
-from job_queries import Query, drain
+from job_queries import Drained, Query, drain
 from results import Row
 from testbed import Testbed
 
@@ -26,15 +27,7 @@ def of_job(bed: Testbed) -> list[Row]:
     ours = [drained for query, drained in found if query.is_scraped]
     bare = [drained for query, drained in found if not query.is_scraped]
     topic.delete()
-    return [
-        Row("job", [each.per_second for each in ours], "records/s", [e.per_second for e in bare]),
-        Row(
-            "job, processor",
-            [each.cpu_micros for each in ours],
-            "us a record",
-            [each.cpu_micros for each in bare],
-        ),
-    ]
+    return rows("job", "record", ours, bare)
 
 
 def of_consumer(bed: Testbed) -> list[Row]:
@@ -55,12 +48,24 @@ def of_consumer(bed: Testbed) -> list[Row]:
             found[is_scraped].append(Stored(**stored))
     topic.delete()
     ours, bare = found[True], found[False]
+    return rows("consumer", "row", ours, bare)
+
+
+def rows(
+    name: str, unit: str, ours: Sequence[Stored | Drained], bare: Sequence[Stored | Drained]
+) -> list[Row]:
+    """Speed and processor time, with metrics and without."""
     return [
-        Row("consumer", [each.per_second for each in ours], "rows/s", [e.per_second for e in bare]),
         Row(
-            "consumer, processor",
+            name,
+            [each.per_second for each in ours],
+            f"{unit}s/s",
+            [each.per_second for each in bare],
+        ),
+        Row(
+            f"{name}, processor",
             [each.cpu_micros for each in ours],
-            "us a row",
+            f"us a {unit}",
             [each.cpu_micros for each in bare],
         ),
     ]

@@ -1,4 +1,4 @@
-"""The stack with Prometheus."""
+"""Prometheus beside the stack of docker-compose.yml, and what it answers."""
 
 import json
 from typing import Any

@@ -14,7 +14,7 @@ import pytest
 from kafka import KafkaProducer
 
 from crashing import start_patched
-from lag import wait_for_job
+from lag import group_lag, wait_for_job
 from pipeline import Pipeline
 from polling import eventually_equal, eventually_matches
 from records import transaction
@@ -88,6 +88,9 @@ def test_orders_of_aborted_transactions_do_not_count(
             send(producer, 10)
             end()
             wait_for_job(pipeline)  # so that a batch has nothing but an aborted transaction
+    eventually_equal(
+        lambda: group_lag(pipeline, "spark-job", "transactions_raw"), 0, "the lag of the group", 60
+    )
     pipeline.verify()
     assert pipeline.stored_orders() == stored + 10
     counts = final_job_counts()
