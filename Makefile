@@ -58,7 +58,7 @@ down: ## Stop the pipeline in Docker; its data stays
 logs: ## Follow the logs of the pipeline in Docker
 	@$(COMPOSE) logs --follow --tail=20
 
-local-up: setup ## Start the pipeline without Docker; SECURE=1: with TLS, logins and rights
+local-up: setup ## Start the pipeline without Docker; SECURE=1: with TLS, logins and rights; CLUSTER=1: three brokers
 	@.venv/bin/python local-stack/stack.py up
 
 local-status: setup ## Show each service of the pipeline without Docker

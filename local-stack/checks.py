@@ -23,6 +23,10 @@ def check_startable(stack: StackSettings) -> None:
         tempfile.TemporaryFile(dir=stack.directory).close()
     except OSError as error:
         raise StackError(f"STACK_DIR must be a folder to write to: {error}") from None
+    last = StackSettings.last_started_in(stack.directory)
+    if last and last.cluster != stack.cluster:
+        kind = "a cluster" if last.cluster else "a stack without CLUSTER=1"
+        raise StackError(f"{stack.directory} has the data of {kind}: choose another STACK_DIR")
     free_mb = shutil.disk_usage(stack.directory).free // 2**20
     if free_mb < MIN_FREE_MB:
         raise StackError(f"{MIN_FREE_MB} MB are needed in {stack.directory}, {free_mb} are free")
@@ -30,7 +34,7 @@ def check_startable(stack: StackSettings) -> None:
 
 def check_ports(services: Collection[str], stack: StackSettings) -> None:
     """No other program listens on the ports of these services."""
-    for variable, port in ports_of(services, stack).items():
+    for port, variable in ports_of(services, stack).items():
         if not is_free(port):
             raise StackError(
                 f"port {port} is in use by another program; choose another one with {variable},"
@@ -41,7 +45,7 @@ def check_ports(services: Collection[str], stack: StackSettings) -> None:
 def other_port(port: int, stack: StackSettings) -> int:
     """A free port that the stack does not use, 10,000 above this one if possible."""
     candidates: list[int] = [port + 10000, *SAFE_PORTS]
-    own = stack.ports().values()
+    own = [used for first in stack.ports().values() for used in stack.block(first)]
     return next(p for p in candidates if p <= 65535 and p not in own and is_free(p))
 
 
@@ -53,10 +57,11 @@ def check_same_ports(stack: StackSettings) -> None:
             f"the stack in {stack.directory} runs, but its ports.json is damaged;"
             " stop it with make local-down first"
         )
-    for variable, port in running.ports().items():
-        if stack.ports()[variable] != port:
+    wanted = stack.saved()
+    for variable, value in running.saved().items():
+        if wanted.get(variable, value) != value:
             raise StackError(
-                f"the stack in {stack.directory} runs with {variable}={port};"
+                f"the stack in {stack.directory} runs with {variable}={value};"
                 " stop it with make local-down first"
             )
 

@@ -7,7 +7,7 @@ from configparser import RawConfigParser
 import secured
 from paths import LOCAL_STACK
 from ports import StackSettings
-from services import TABLE, Service
+from services import Service, services_of
 from supervision import socket_path
 
 # Of every service. They cannot be in supervisor's [DEFAULT] section: [rpcinterface:...] would get
@@ -44,7 +44,7 @@ def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigP
         "logfile_backups": "1",
         "silent": "true",  # on its standard output, which nobody rotates
     }
-    for service in TABLE:
+    for service in services_of(stack).values():
         parser[f"program:{service.name}"] = {
             **SHARED_OPTIONS,
             **(RUNS_ONCE_OPTIONS if service.runs_once else {}),
@@ -57,7 +57,8 @@ def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigP
 
 
 def command(service: Service, stack: StackSettings) -> str:
-    launch = ("python", str(LOCAL_STACK / "launch.py"), service.name)
+    folder = () if service.folder == "." else ("--folder", service.folder)
+    launch = ("python", str(LOCAL_STACK / "launch.py"), *folder, service.name)
     words = secured.command(service.name, service.command) if stack.secure else service.command
     return shlex.join([*launch, *(service.filled_in(word, stack) for word in words)])
 

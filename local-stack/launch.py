@@ -1,11 +1,12 @@
 """Become a service, and hold a lock on its pid file exactly as long as the service lives.
 
-launch.py NAME COMMAND...
+launch.py [--folder FOLDER] NAME COMMAND...
 
 The lock proves that the pid in the file is that of the service: a supervisord that is killed does
 not release it, the end of the service does. So a service whose supervisord was killed can be found,
 and an unrelated process is never mistaken for a service. Runs in the folder of the stack. COMMAND
-replaces this process, so the pid stays the same. supervisord itself runs in the same way.
+replaces this process, so the pid stays the same; it runs in FOLDER. supervisord itself runs in the
+same way.
 """
 
 import argparse
@@ -27,12 +28,14 @@ def pid_file(directory: Path, name: str) -> Path:
 
 def main(arguments: Sequence[str]) -> NoReturn:
     parser = argparse.ArgumentParser(description="Become a service that holds its pid file locked.")
+    parser.add_argument("--folder", default=".")
     parser.add_argument("name")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     given = parser.parse_args(arguments)
     hold_pid_file(given.name)
     # A heartbeat of an earlier process says nothing about this one.
     StackSettings(Path()).health_file(given.name).unlink(missing_ok=True)
+    os.chdir(given.folder)
     os.execvp(given.command[0], given.command)
 
 

@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 # program may listen.
 HOST = "127.0.0.1"
 SECURED_PORTS = ("kafka_sasl_port", "kafka_ssl_port")
+CLUSTER_PORTS = ("zookeeper_peer_port", "zookeeper_election_port")
+# How many instances of a service a cluster has. The others have one.
+CLUSTER = {
+    "zookeeper": 3,
+    "kafka": 3,
+    "clickhouse-server": 2,
+    "spark-master": 2,
+    "spark-worker": 2,
+    "clickhouse-consumer": 4,  # two for each ClickHouse server
+}
+PORT_STEP = 100  # from the port of an instance to that of the next one
 SAFE_PORTS = range(15000, 32000)  # below the ports that systems give to outgoing connections
 
 
@@ -51,7 +62,10 @@ class StackSettings:
     consumer_metrics_port: int = 9102
     kafka_sasl_port: int = 9093  # these two with SECURE=1 only, see secured.py
     kafka_ssl_port: int = 9094
+    zookeeper_peer_port: int = 2888  # these two with CLUSTER=1 only, see cluster.py
+    zookeeper_election_port: int = 3888
     secure: bool = False
+    cluster: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
@@ -59,26 +73,41 @@ class StackSettings:
 
         A relative STACK_DIR is a folder of the project.
         """
-        directory = PROJECT / (env.get("STACK_DIR") or cls.directory)
+        secure, cluster = (env.get(name) == "1" for name in ("SECURE", "CLUSTER"))
+        if secure and cluster:
+            raise SettingsError("SECURE=1 and CLUSTER=1 cannot be combined")
+        usual = LOCAL / "cluster" if cluster else cls.directory
+        directory = PROJECT / (env.get("STACK_DIR") or usual)
         for path in (directory, PROJECT):
             if not is_usable(path):
                 raise SettingsError(
                     f"STACK_DIR and the project {USABLE_PATHS}, unlike {str(path)!r}"
                 )
         values: dict[str, Any] = {name: port_from(env, name.upper()) for name in port_names()}
-        stack = cls(directory, secure=env.get("SECURE") == "1", **values)
-        used = list(stack.ports().values())
-        for variable, port in stack.ports().items():
-            if used.count(port) > 1:
-                raise SettingsError(f"{variable} must be a port of its own, {port} is used twice")
+        stack = cls(directory, secure=secure, cluster=cluster, **values)
+        used: set[int] = set()
+        for variable, first in stack.ports().items():
+            for port in stack.block(first):
+                if port in used:
+                    raise SettingsError(
+                        f"{variable} must be a port of its own, {port} is used twice"
+                    )
+                used.add(port)
         return stack
 
     @classmethod
-    def on_free_ports(cls, directory: Path) -> Self:
+    def on_free_ports(cls, directory: Path, cluster: bool = False) -> Self:
         """A stack that can run beside any other."""
-        free = (port for port in random.sample(SAFE_PORTS, len(SAFE_PORTS)) if is_free(port))
-        values: dict[str, Any] = dict(zip(port_names(), free, strict=False))
-        return cls(directory.resolve(), **values)
+        stack = cls(directory.resolve(), cluster=cluster)
+        candidates = iter(random.sample(SAFE_PORTS, len(SAFE_PORTS)))
+        values: dict[str, Any] = {}
+        used: set[int] = set()
+        for name in port_names():
+            blocks = (stack.block(port) for port in candidates)
+            block = next(b for b in blocks if used.isdisjoint(b) and all(map(is_free, b)))
+            values[name] = block[0]
+            used.update(block)
+        return replace(stack, **values)
 
     @classmethod
     def last_started_in(cls, directory: Path) -> Self | None:
@@ -94,20 +123,35 @@ class StackSettings:
 
     def ports(self) -> dict[str, int]:
         """Variable -> port."""
-        names = (name for name in port_names() if self.secure or name not in SECURED_PORTS)
-        return {name.upper(): getattr(self, name) for name in names}
+        absent = {*(() if self.secure else SECURED_PORTS), *(() if self.cluster else CLUSTER_PORTS)}
+        return {name.upper(): getattr(self, name) for name in port_names() if name not in absent}
+
+    def instances(self, service: str) -> int:
+        """How many processes do the work of a service."""
+        return CLUSTER.get(service, 1) if self.cluster else 1
+
+    def block(self, port: int) -> range:
+        """The ports that a setting stands for: its own, and those of further instances."""
+        length = max(CLUSTER.values()) if self.cluster else 1
+        return range(port, port + length * PORT_STEP, PORT_STEP)
+
+    def servers(self, service: str, port: int, host: str = HOST) -> str:
+        """The addresses of all instances of a service; `port` is that of the first one."""
+        ports = self.block(port)[: self.instances(service)]
+        return ",".join(f"{host}:{each}" for each in ports)
 
     def saved(self) -> dict[str, str]:
         """What `last_started_in` needs to know."""
         ports = {variable: str(port) for variable, port in self.ports().items()}
-        return {**ports, "SECURE": "1" if self.secure else ""}
+        flags = {"SECURE": self.secure, "CLUSTER": self.cluster}
+        return {**ports, **{name: "1" if is_set else "" for name, is_set in flags.items()}}
 
     def environment(self) -> dict[str, str]:
         """The variables for a program that uses this stack, such as the producer."""
         return {
             "STACK_DIR": str(self.directory),
             **{variable: str(port) for variable, port in self.ports().items()},
-            "KAFKA_BOOTSTRAP_SERVERS": f"{HOST}:{self.kafka_port}",
+            "KAFKA_BOOTSTRAP_SERVERS": self.servers("kafka", self.kafka_port),
             "CLICKHOUSE_HOST": HOST,
         }
 

@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
@@ -81,12 +82,16 @@ def clickhouse_server(stack: StackSettings) -> None:
 
 
 def spark_master(stack: StackSettings) -> None:
-    master_state(stack)
+    status = master_state(stack.spark_master_webui_port)["status"]
+    if status != "ALIVE" and not (stack.cluster and status == "STANDBY"):
+        raise NotReady(f"is {status}")
 
 
 def spark_worker(stack: StackSettings) -> None:
     get(stack.spark_worker_webui_port, "/json/")
-    if not master_state(stack)["aliveworkers"]:
+    workers = alive_master(stack)["workers"]
+    own = f":{stack.spark_worker_webui_port}"
+    if not any(each["webuiaddress"].endswith(own) and each["state"] == "ALIVE" for each in workers):
         raise NotReady("is not registered with the master")
 
 
@@ -122,10 +127,19 @@ def get(port: int, path: str) -> bytes:
     return content
 
 
-def master_state(stack: StackSettings) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads(get(stack.spark_master_webui_port, "/json/"))
-    if state["status"] != "ALIVE":
-        raise NotReady(f"is {state['status']}")
+def alive_master(stack: StackSettings) -> dict[str, Any]:
+    """What the master at work says of itself, its workers and applications."""
+    masters = stack.block(stack.spark_master_webui_port)[: stack.instances("spark-master")]
+    for port in masters:
+        with suppress(OSError, HTTPException, NotReady):  # one of several may be away
+            state = master_state(port)
+            if state["status"] == "ALIVE":
+                return state
+    raise NotReady("no master is ALIVE")
+
+
+def master_state(port: int) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads(get(port, "/json/"))
     return state
 
 

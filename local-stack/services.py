@@ -1,17 +1,20 @@
 """The services of docker-compose.yml as processes of this machine: one record per service.
 
+With CLUSTER=1, some have several instances: see cluster.py.
+
 All start at once. Each waits for what it needs, or ends and is started again. Names in braces are
 settings of the stack and folders, see `Service.filled_in`. Services inherit the environment of
 `stack.py up`; what is set neither there nor here has the default of the service's own code.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
+import cluster
 import probes
 from locales import JAVA_LANGUAGE
 from paths import LOCAL_STACK, PROJECT, TOOLS, spark_home
-from ports import SECURED_PORTS, StackSettings
+from ports import PORT_STEP, SECURED_PORTS, StackSettings
 from probes import Probe
 
 
@@ -27,13 +30,24 @@ class Service:
     address: str = ""  # where a person or a client finds it
     environment: Mapping[str, str] = field(default_factory=dict)
     runs_once: bool = False  # ends when its work is done, and is then not started again
+    number: int = 1  # of several instances
+
+    @property
+    def folder(self) -> str:
+        """Where it runs, in the folder of the stack."""
+        return "." if self.number == 1 else self.name
+
+    def seen_from_here(self, stack: StackSettings) -> StackSettings:
+        """The stack with the ports of this instance in place of those of the first one."""
+        step = PORT_STEP * (self.number - 1)
+        return replace(stack, **{port: getattr(stack, port) + step for port in self.ports})
 
     def filled_in(self, text: str, stack: StackSettings) -> str:
         """A text of this record, with the values of the stack in place of the names in braces."""
         folders = {"project": PROJECT, "local_stack": LOCAL_STACK, "tools": TOOLS}
         if "{spark_home}" in text:
             folders["spark_home"] = spark_home()
-        return text.format(**asdict(stack), **folders)
+        return text.format(**asdict(self.seen_from_here(stack)), **folders)
 
 
 # Keeps Java from optimising code that runs for a few seconds in all: the start takes half the time.
@@ -182,12 +196,19 @@ TABLE = (
     ),
 )
 SERVICES = tuple(service.name for service in TABLE)  # in the order of the data flow
-BY_NAME = {service.name: service for service in TABLE}
 
 
-def ports_of(services: Collection[str], stack: StackSettings) -> dict[str, int]:
-    """The ports on which these services listen: variable -> port."""
-    names = [port for service in services for port in BY_NAME[service].ports]
-    if stack.secure and "kafka" in services:
-        names += SECURED_PORTS
-    return {name.upper(): getattr(stack, name) for name in names}
+def services_of(stack: StackSettings) -> dict[str, Service]:
+    """Name -> record of every service of this stack, in the order of the data flow."""
+    all_services = cluster.instances(TABLE, stack) if stack.cluster else TABLE
+    return {service.name: service for service in all_services}
+
+
+def ports_of(services: Collection[str], stack: StackSettings) -> dict[int, str]:
+    """The ports on which these services listen: port -> variable that sets it."""
+    ports: dict[int, str] = {}
+    for service in (services_of(stack)[name] for name in services):
+        names = service.ports + (SECURED_PORTS if stack.secure and service.name == "kafka" else ())
+        seen = service.seen_from_here(stack)
+        ports |= {getattr(seen, name): name.upper() for name in names}
+    return ports

@@ -21,7 +21,7 @@ from configuration import configuration
 from launch import running_pid
 from paths import PROJECT, TOOLS, VENV
 from ports import SettingsError, StackSettings, is_free, read_json
-from services import SERVICES, ports_of
+from services import SERVICES, ports_of, services_of
 from status import ServiceStatus, next_steps, service_status, table
 from supervision import StackError, eventually, ignoring_fault, supervisor
 
@@ -37,18 +37,25 @@ MAX_STARTS = (
 class Stack(StackSettings):
     """One stack: its settings, and what can be done with it. All methods may raise StackError."""
 
+    @property
+    def services(self) -> list[str]:
+        """Their names, in the order of the data flow."""
+        return list(services_of(self))
+
     def up(
         self,
         environment: Mapping[str, str] | None = None,
         deadline_sec: float = READY_SEC,
         say: Callable[[str], None] = print,
-        services: Collection[str] = SERVICES,
+        services: Collection[str] = (),
     ) -> None:
-        """Start these services unless they were started before; return once all of them answer.
+        """Start these services, by default all, unless they were started before; return once they
+        answer.
 
         Services that start together with supervisord inherit `environment`, for example WATERMARK.
         A stack that starts here and does not answer within the deadline is stopped again.
         """
+        services = services or self.services
         if self.is_up():
             supervision.check_answers(self)
             say(f"The stack in {self.directory} is already running.")
@@ -62,9 +69,8 @@ class Stack(StackSettings):
         if orphans:
             say(f"Stopped what a killed supervisord had left: {', '.join(orphans)}")
         check_ports(services, self)
-        what = (
-            f"{len(SERVICES)} services" if len(services) == len(SERVICES) else ", ".join(services)
-        )
+        is_all = len(services) == len(self.services)
+        what = f"{len(services)} services" if is_all else ", ".join(services)
         say(f"Starting {what} in {self.directory}")
         try:
             self._choose(services)
@@ -84,7 +90,7 @@ class Stack(StackSettings):
         if not (was_up or orphans):
             say(f"Nothing runs in {self.directory}")
             return
-        ports = ports_of(self.chosen_services(), self).values()
+        ports = ports_of(self.chosen_services(), self)
         eventually(lambda: all(map(is_free, ports)), STOP_SEC, "a port was not released")
         what = "all services" if was_up else f"{', '.join(orphans)} (left by a killed supervisord)"
         say(f"Stopped {what} in {time.monotonic() - start:.1f} s; the data stays.")
@@ -108,10 +114,10 @@ class Stack(StackSettings):
         start = time.monotonic()
         chosen = self.chosen_services() if services is None else services
         # In the order of the data flow: the first service to fail is the cause.
-        for name in (name for name in SERVICES if name in chosen):
+        for name in (name for name in self.services if name in chosen):
             status = self._wait_for(name, start, deadline_sec)
             elapsed_sec = time.monotonic() - start
-            say(f"  {name:<20} ready after {elapsed_sec:4.1f} s  {status.address}")
+            say(f"  {name:<21} ready after {elapsed_sec:4.1f} s  {status.address}")
 
     def _wait_for(self, service: str, start: float, deadline_sec: float) -> ServiceStatus:
         pids = set()
@@ -154,7 +160,7 @@ class Stack(StackSettings):
     def chosen_services(self) -> list[str]:
         """The services that `up` was asked to start since the stack last started."""
         chosen = read_json(self.directory / "services.json")
-        return chosen if isinstance(chosen, list) else list(SERVICES)
+        return chosen if isinstance(chosen, list) else self.services
 
     def _start_missing(self, services: Collection[str]) -> None:
         """Start those of the services that a running stack was not asked to start before."""
@@ -167,11 +173,16 @@ class Stack(StackSettings):
             self.start(name)
 
     def _choose(self, services: Collection[str]) -> None:
-        chosen = [name for name in SERVICES if name in services]
+        chosen = [name for name in self.services if name in services]
         (self.directory / "services.json").write_text(json.dumps(chosen))
 
 
-def parse(arguments: Sequence[str]) -> argparse.Namespace:
+def parse(arguments: Sequence[str], services: Sequence[str] = SERVICES) -> argparse.Namespace:
+    def known_service(name: str) -> str:
+        if name not in services:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(services)}")
+        return name
+
     parser = argparse.ArgumentParser(description="Run the pipeline without Docker.")
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="start the services, return once they answer")
@@ -184,15 +195,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def known_service(name: str) -> str:
-    if name not in SERVICES:
-        raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(SERVICES)}")
-    return name
-
-
 def run(stack: Stack, given: argparse.Namespace) -> int:
     if given.command == "up":
-        stack.up(deadline_sec=given.timeout, services=given.service or SERVICES)
+        stack.up(deadline_sec=given.timeout, services=given.service or stack.services)
         if not given.service:
             print(next_steps(stack))
         return 0
@@ -208,9 +213,9 @@ def run(stack: Stack, given: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.CRITICAL)  # the table says which probes failed
-    given = parse(arguments)
     try:
-        return run(Stack.from_env(os.environ), given)
+        stack = Stack.from_env(os.environ)
+        return run(stack, parse(arguments, stack.services))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2

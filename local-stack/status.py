@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import probes
 from launch import running_pid
 from ports import StackSettings
-from services import BY_NAME
+from services import services_of
 from supervision import SUPERVISORD
 
 
@@ -26,7 +26,7 @@ def service_status(
     stack: StackSettings, name: str, process: Mapping[str, Any] | None
 ) -> ServiceStatus:
     """Look at one service. `process` is what supervisord says about it, None if it does not run."""
-    service = BY_NAME[name]
+    service = services_of(stack)[name]
     address = service.filled_in(service.address, stack)
     if process is None:
         pid = running_pid(stack.directory, name) or 0
@@ -39,7 +39,7 @@ def service_status(
     is_done = service.runs_once and state == "EXITED" and process["exitstatus"] == 0
     problem = f"is {state}"
     if is_running or is_done:
-        problem = probes.problem(service.probe, stack)
+        problem = probes.problem(service.probe, service.seen_from_here(stack))
     # Not below 0, even if the clock has been set back.
     uptime_sec = max(process["now"] - process["start"], 0) if is_running else 0
     return ServiceStatus(name, state, process["pid"], uptime_sec, address, problem)
@@ -47,11 +47,11 @@ def service_status(
 
 def table(statuses: Sequence[ServiceStatus]) -> str:
     """The statuses in columns, with the address of a service, or its problem if it has one."""
-    lines = [f"{'service':<20} {'state':<9} {'pid':>7} {'up':>7}  answers  address"]
+    lines = [f"{'service':<21} {'state':<9} {'pid':>7} {'up':>7}  answers  address"]
     for status in statuses:
         uptime = f"{status.uptime_sec:.0f} s" if status.uptime_sec else "-"
         lines.append(
-            f"{status.name:<20} {status.state:<9} {status.pid or '-':>7} {uptime:>7}"
+            f"{status.name:<21} {status.state:<9} {status.pid or '-':>7} {uptime:>7}"
             f"  {'no' if status.problem else 'yes':<7}  {status.problem or status.address}"
         )
     return "\n".join(lines)
@@ -63,7 +63,7 @@ def next_steps(stack: StackSettings) -> str:
     def moved(variable: str, value: object, usual: object) -> str:
         return "" if value == usual else f"{variable}={shlex.quote(str(value))} "
 
-    servers = f"localhost:{stack.kafka_port}"
+    servers = stack.servers("kafka", stack.kafka_port, "localhost")
     servers = moved("KAFKA_BOOTSTRAP_SERVERS", servers, f"localhost:{StackSettings.kafka_port}")
     kafka = moved("KAFKA_PORT", stack.kafka_port, StackSettings.kafka_port)
     native = moved("CLICKHOUSE_PORT", stack.clickhouse_port, StackSettings.clickhouse_port)
@@ -74,12 +74,17 @@ def next_steps(stack: StackSettings) -> str:
     send = ".venv/bin/python producer/producer.py"
     login = stack.directory / "security" / "producer.env"
     send = f"(set -a; . {login}; {send})" if stack.secure else f"{servers}{send}"
-    folder = moved("STACK_DIR", stack.directory, StackSettings.directory)
+    cluster = "CLUSTER=1 " if stack.cluster else ""
+    usual = StackSettings.from_env({"CLUSTER": "1" if stack.cluster else ""})
+    folder = moved("STACK_DIR", stack.directory, usual.directory)
+    proof = f"{kafka}{native}make verify"
+    if stack.cluster:
+        proof += f"; {kafka}CLICKHOUSE_PORT={stack.block(stack.clickhouse_port)[1]} make verify"
     return f"""
 Everything runs. Logs: {stack.directory / "log"}
   send transactions   {send}
   watch the sales     {site} (user consumer, password MySecret)
   look at a topic     {kafka}make topics TOPIC=transactions_agg
   query               {http}make query
-  prove the numbers   {kafka}{native}make verify
-  stop                {folder}make local-down"""
+  prove the numbers   {proof}
+  stop                {cluster}{folder}make local-down"""

@@ -20,12 +20,13 @@ from xmlrpc.client import Fault, ServerProxy
 
 from supervisor.xmlrpc import SupervisorTransport
 
+import cluster
 import secured
 from launch import PID_FILES, running_pid
 from locales import LOCALE
 from paths import LOCAL_STACK, TOOLS, VENV, spark_home
 from ports import StackSettings
-from services import SERVICES
+from services import Service, services_of
 
 SUPERVISORD = "supervisord"  # of its pid file
 START_SEC = 90.0
@@ -95,16 +96,30 @@ def prepare_folder(stack: StackSettings) -> None:
     """Write what supervisord and the services expect in their folder."""
     # These only mean something to processes that no longer run. Spark's master would wait for the
     # workers and applications it remembers.
-    for name in ("tmp", "health", "spark-master", "spark-worker"):
-        shutil.rmtree(stack.directory / name, ignore_errors=True)
-    for name in ("tmp", "health", "spark-master", "log", PID_FILES):
-        (stack.directory / name).mkdir(exist_ok=True)
+    folders = {stack.directory / each.folder for each in services_of(stack).values()}
+    for folder in folders:
+        for name in ("tmp", "health", "spark-master", "spark-worker"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        for name in ("tmp", "health", "spark-master", "log", PID_FILES):
+            (folder / name).mkdir(parents=True, exist_ok=True)
     (stack.directory / "ports.json").write_text(json.dumps(stack.saved()))
     if stack.secure:
         secured.make_files(stack)
+    for service in services_of(stack).values():
+        if "zookeeper_port" in service.ports:
+            write_zookeeper_properties(service, stack)
+
+
+def write_zookeeper_properties(service: Service, stack: StackSettings) -> None:
+    """The file from which a ZooKeeper reads its port and, in a cluster, the others."""
+    folder = stack.directory / service.folder
     template = string.Template((LOCAL_STACK / "conf" / "zookeeper.properties").read_text())
-    properties = template.substitute(stack.environment())
-    (stack.directory / "zookeeper.properties").write_text(properties)
+    properties = template.substitute(service.seen_from_here(stack).environment())
+    if stack.cluster:
+        properties += cluster.zookeeper_properties(stack)
+        (folder / "zookeeper").mkdir(exist_ok=True)
+        (folder / "zookeeper" / "myid").write_text(f"{service.number}\n")
+    (folder / "zookeeper.properties").write_text(properties)
 
 
 def tools_environment() -> dict[str, str]:
@@ -188,7 +203,7 @@ def socket_path(stack: StackSettings) -> Path:
 
 def stop_orphans(stack: StackSettings) -> list[str]:
     """Stop the services of this folder whose supervisord was killed; return their names."""
-    orphans = [name for name in reversed(SERVICES) if running_pid(stack.directory, name)]
+    orphans = [name for name in reversed(services_of(stack)) if running_pid(stack.directory, name)]
     for name in orphans:
         stop_orphan(stack.directory, name)
     return orphans

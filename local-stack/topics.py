@@ -9,7 +9,12 @@ from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import AuthorizationError, KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    AuthorizationError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    TopicAlreadyExistsError,
+)
 
 from kafka_access import KafkaSettings, SettingsError, load, security_options
 from refusals import Refused, denied, raise_if_login_refused, why
@@ -42,12 +47,14 @@ def connect(servers: str, security: Mapping[str, Any] | None = None) -> KafkaAdm
 
 def ensure_topic(admin: KafkaAdminClient, name: str, settings: Mapping[str, str]) -> None:
     """Create the topic, or change its settings if it exists. Raises Refused."""
-    # -1: what the brokers have as their default, 1 in the local stack.
+    # -1: what the brokers have as their default, 1 in the local stack, 3 in its cluster.
     options = {"num_partitions": PARTITIONS, "replication_factor": -1, "configs": settings}
     try:
         admin.create_topics({name: options})
         logger.info("created %s", name)
         return
+    except InvalidReplicationFactorError as error:
+        raise Refused(f"topic {name}: {error}") from None  # fewer brokers than copies, so far
     except TopicAlreadyExistsError:
         logger.info("%s exists", name)
     except AuthorizationError:

@@ -94,3 +94,19 @@ def test_a_running_stack_keeps_its_ports(tmp_path: Path) -> None:
     assert str(error.value) == (
         f"the stack in {tmp_path} runs with KAFKA_PORT=19092; stop it with make local-down first"
     )
+
+
+@pytest.mark.parametrize("kind", ["secure", "cluster"])
+def test_a_running_stack_stays_what_it_is(kind: str, tmp_path: Path) -> None:
+    running = StackSettings(tmp_path, **{kind: True})
+    (tmp_path / "ports.json").write_text(json.dumps(running.saved()))
+
+    with pytest.raises(StackError, match=f" runs with {kind.upper()}=1; stop it"):
+        checks.check_same_ports(StackSettings(tmp_path))
+
+
+def test_the_data_of_a_cluster_is_for_a_cluster_only(tmp_path: Path) -> None:
+    (tmp_path / "ports.json").write_text(json.dumps(StackSettings(tmp_path, cluster=True).saved()))
+
+    with pytest.raises(StackError, match=r" has the data of a cluster: choose another STACK_DIR$"):
+        checks.check_startable(StackSettings(tmp_path))

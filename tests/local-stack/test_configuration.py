@@ -9,7 +9,7 @@ from supervisor.options import ProcessConfig, ServerOptions
 import configuration
 import paths
 from ports import StackSettings
-from services import BY_NAME, SERVICES
+from services import SERVICES, services_of
 
 
 def as_supervisord_reads_it(stack: StackSettings, *services: str) -> dict[str, ProcessConfig]:
@@ -36,7 +36,7 @@ def test_supervisord_runs_exactly_the_services(processes: dict[str, ProcessConfi
     for name, process in processes.items():
         python, launch, launched, *_ = shlex.split(process.command)
         assert (python, Path(launch).name, launched) == ("python", "launch.py", name)
-        assert process.priority == BY_NAME[name].stop_order
+        assert process.priority == services_of(StackSettings())[name].stop_order
 
 
 def test_each_service_logs_to_its_own_file(

@@ -28,6 +28,19 @@ def test_the_pid_file_counts_only_while_the_service_lives(tmp_path: Path) -> Non
     assert running_pid(tmp_path, "zookeeper") is None
 
 
+def test_an_instance_runs_in_its_own_folder_and_holds_its_pid_file_in_that_of_the_stack(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / PID_FILES).mkdir()
+    (tmp_path / "kafka-2").mkdir()
+    launch = [sys.executable, LOCAL_STACK / "launch.py", "--folder", "kafka-2", "kafka-2"]
+
+    result = subprocess.run([*launch, "pwd"], cwd=tmp_path, capture_output=True, text=True)
+
+    assert result.stdout == f"{tmp_path / 'kafka-2'}\n", result.stderr
+    assert pid_file(tmp_path, "kafka-2").exists()
+
+
 def test_the_command_gets_its_arguments_unchanged(tmp_path: Path) -> None:
     (tmp_path / PID_FILES).mkdir()
     command = ["echo", "--override", "-h", "a b", "--", "c"]

@@ -9,7 +9,7 @@ import pytest
 import compose_file
 import doctor
 from paths import PROJECT
-from ports import SAFE_PORTS, SettingsError, StackSettings, is_free
+from ports import CLUSTER, PORT_STEP, SAFE_PORTS, SettingsError, StackSettings, is_free
 
 
 def test_ports_are_those_of_compose_by_default() -> None:
@@ -96,6 +96,31 @@ def test_a_stack_beside_others_has_ten_free_ports(tmp_path: Path) -> None:
     assert len(set(ports)) == 10
     assert set(ports) <= set(SAFE_PORTS)
     assert all(map(is_free, ports))
+
+
+def test_the_instances_of_a_cluster_have_free_ports_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbours = [*SAFE_PORTS[::PORT_STEP], *SAFE_PORTS[1::PORT_STEP]]
+    monkeypatch.setattr("random.sample", lambda population, number: neighbours)
+
+    stack = StackSettings.on_free_ports(tmp_path, cluster=True)
+
+    ports = [port for first in stack.ports().values() for port in stack.block(first)]
+    assert len(set(ports)) == len(ports) == 12 * max(CLUSTER.values())
+    assert all(map(is_free, ports))
+
+
+def test_a_cluster_has_a_folder_and_ports_that_do_not_meet() -> None:
+    stack = StackSettings.from_env({"CLUSTER": "1"})
+
+    assert stack.directory != StackSettings().directory
+    servers = stack.servers("kafka", stack.kafka_port)
+    assert servers == "127.0.0.1:9092,127.0.0.1:9192,127.0.0.1:9292"
+    with pytest.raises(SettingsError, match="^ZOOKEEPER_PORT must .* own, 2181 is used twice$"):
+        StackSettings.from_env({"CLUSTER": "1", "KAFKA_PORT": "2081"})
+    with pytest.raises(SettingsError, match="^SECURE=1 and CLUSTER=1 cannot be combined$"):
+        StackSettings.from_env({"CLUSTER": "1", "SECURE": "1"})
 
 
 @pytest.mark.parametrize(

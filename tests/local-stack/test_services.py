@@ -7,9 +7,10 @@ import pytest
 
 import compose_file
 from ports import StackSettings
-from services import BY_NAME, SERVICES, TABLE, Service, ports_of
+from services import SERVICES, TABLE, Service, ports_of, services_of
 
 STACK = StackSettings(Path("/the stack"), kafka_port=1, zookeeper_port=2, clickhouse_port=3)
+BY_NAME = services_of(STACK)
 
 
 def environment(service: str) -> dict[str, str]:
@@ -71,9 +72,9 @@ def test_each_port_belongs_to_one_service() -> None:
         variable.lower() for variable in STACK.ports()
     )
     assert ports_of(["kafka", "clickhouse-server"], STACK) == {
-        "KAFKA_PORT": 1,
-        "CLICKHOUSE_PORT": 3,
-        "CLICKHOUSE_HTTP_PORT": 8123,
+        1: "KAFKA_PORT",
+        3: "CLICKHOUSE_PORT",
+        8123: "CLICKHOUSE_HTTP_PORT",
     }
 
 

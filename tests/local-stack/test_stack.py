@@ -25,7 +25,8 @@ def test_a_stack_is_stopped_with_the_ports_that_it_was_started_with(
 
 
 @pytest.mark.parametrize(
-    ("services", "started"), [([], SERVICES), (["zookeeper", "kafka"], ["zookeeper", "kafka"])]
+    ("services", "started"),
+    [([], list(SERVICES)), (["zookeeper", "kafka"], ["zookeeper", "kafka"])],
 )
 def test_up_starts_all_services_or_those_that_are_named(
     services: list[str], started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

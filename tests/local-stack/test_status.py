@@ -17,9 +17,9 @@ def test_the_table_shows_the_address_or_the_problem() -> None:
     ]
 
     assert table(statuses).splitlines() == [
-        "service              state         pid      up  answers  address",
-        "kafka                RUNNING        17    61 s  yes      localhost:9092",
-        "spark-job            BACKOFF         -       -  no       is BACKOFF",
+        "service               state         pid      up  answers  address",
+        "kafka                 RUNNING        17    61 s  yes      localhost:9092",
+        "spark-job             BACKOFF         -       -  no       is BACKOFF",
     ]
 
 

@@ -12,7 +12,7 @@ from clickhouse_driver import Client
 from local_http import urlopen
 from paths import LOCAL_STACK, PROJECT
 from ports import HOST
-from services import BY_NAME
+from services import services_of
 from stack import Stack
 from supervision import tools_environment
 from waiting import eventually
@@ -33,7 +33,7 @@ class ClickHouse:
 
     def start(self) -> None:
         """Return when it answers. Raises AssertionError with its log if it does not."""
-        service = BY_NAME["clickhouse-server"]
+        service = services_of(self.stack)["clickhouse-server"]
         command = [service.filled_in(word, self.stack) for word in service.command]
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
