@@ -69,12 +69,16 @@ def test_rows_and_offsets_survive_down_and_up(filled: Compose) -> None:
     assert "all equal" in filled.verify()
 
 
-def test_workers_and_consumers_scale(compose: Compose) -> None:
-    compose("up", "-d", "--scale", "spark-worker=2", "--scale", "clickhouse-consumer=2")
-    compose.wait_until_healthy()
-    assert len(compose.containers("spark-worker")) == 2
-    assert len(compose.containers("clickhouse-consumer")) == 2
-    compose.produce(COUNT=2000, RATE=500)
+def test_workers_and_consumers_scale_while_sales_arrive(compose: Compose) -> None:
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(compose.produce, RATE=100, DURATION_SEC=60)
+        for number in (2, 1):
+            scale = (f"--scale={name}={number}" for name in ("spark-worker", "clickhouse-consumer"))
+            compose("up", "-d", *scale)
+            compose.wait_until_healthy()
+            assert len(compose.containers("spark-worker")) == number
+            assert len(compose.containers("clickhouse-consumer")) == number
+        sent.result()
     assert "all equal" in compose.verify()
 
 

@@ -7,14 +7,14 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
 from kafka import KafkaProducer
 
 from crashing import start_patched
-from lag import group_lag, wait_for_job
+from lag import group_lag, wait_for_consumer, wait_for_job
 from pipeline import Pipeline
 from polling import eventually_equal, eventually_matches
 from records import transaction
@@ -26,6 +26,13 @@ pytestmark = pytest.mark.services
 REPLACED = "was deleted and created again; its totals so far stay in the table"
 NO_EXECUTOR = "this job has no Spark executor"
 MORE_THAN_THE_MASTER_ALLOWS = 12  # spark.deploy.maxExecutorRetries is 10
+
+
+def orders_of_all_windows() -> list[bytes]:
+    """Ten orders, one in each minute that still counts."""
+    now = datetime.now(UTC)
+    times = [now - timedelta(minutes=age) for age in range(10)]
+    return [transaction(transaction_time=each.isoformat()) for each in times]
 
 
 def orders(count: int) -> list[bytes]:
@@ -209,3 +216,26 @@ def test_a_job_that_gets_no_executor_is_not_healthy_and_ends(pipeline: Pipeline)
     assert process.returncode == 1, log
     assert NO_EXECUTOR in log.splitlines()[-1], log
     assert not health_file.exists()
+
+
+def test_partitions_that_are_added_while_sales_arrive_are_read(pipeline: Pipeline) -> None:
+    sender = pipeline.producer(RATE=100)
+    try:
+        pipeline.add_partitions(6, "transactions_raw", "transactions_agg")
+        pipeline.produce(600)  # a new producer sends to all of them at once, the other one later
+        # So does a new executor. All updates of a window used to be in one partition.
+        for executor in executors(pipeline):
+            executor.kill()
+
+        def new_partitions_have_updates() -> bool:
+            pipeline.send("transactions_raw", orders_of_all_windows())
+            return sum(pipeline.partition_sizes("transactions_agg")[3:]) > 0
+
+        eventually(new_partitions_have_updates, "totals are in the new partitions", interval_sec=2)
+    finally:
+        sender.terminate()
+        _, log = sender.communicate(timeout=60)
+    assert sender.returncode == 0, log
+    assert all(pipeline.partition_sizes("transactions_raw"))
+    pipeline.verify()
+    wait_for_consumer(pipeline)

@@ -18,7 +18,7 @@ def group_lag(pipeline: Pipeline, group: str, topic: str) -> int:
         enable_auto_commit=False,
         isolation_level="read_committed",
     ) as consumer:
-        partitions = [TopicPartition(topic, number) for number in range(3)]
+        partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
         ends = consumer.end_offsets(partitions)
         return sum(ends[p] - (consumer.committed(p) or 0) for p in partitions)
 

@@ -149,13 +149,21 @@ class Pipeline:
 
         eventually(is_created, f"{name} is created again")
 
+    def add_partitions(self, total: int, *names: str) -> None:
+        with KafkaAdminClient(bootstrap_servers=self.bootstrap_servers) as admin:
+            admin.create_partitions(dict.fromkeys(names, total))
+
     def topic_size(self, topic: str = "transactions_raw") -> int:
         """The number of records that a topic ever got, with the markers that end transactions."""
+        return sum(self.partition_sizes(topic))
+
+    def partition_sizes(self, topic: str) -> list[int]:
         with KafkaConsumer(
             bootstrap_servers=self.bootstrap_servers, isolation_level="read_committed"
         ) as consumer:
-            partitions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic)]
-            return sum(consumer.end_offsets(partitions).values())
+            numbers = sorted(consumer.partitions_for_topic(topic))
+            ends = consumer.end_offsets([TopicPartition(topic, n) for n in numbers])
+            return [ends[TopicPartition(topic, n)] for n in numbers]
 
     def read(self, topic: str, messages: int) -> list[dict[str, object]]:
         """The first messages of a topic, parsed."""
