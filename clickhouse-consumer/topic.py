@@ -103,7 +103,7 @@ def resume(kafka: KafkaConsumer) -> None:
 
 
 def lag(kafka: KafkaConsumer) -> int | None:
-    """Count the records not polled yet; None if no partition is assigned or Kafka is away.
+    """Count the records not polled yet; None if no partition is assigned or one has no broker.
 
     Records of an open transaction do not count yet: for `read_committed`, a partition ends there.
     """
@@ -111,7 +111,8 @@ def lag(kafka: KafkaConsumer) -> int | None:
     try:
         ends = kafka.end_offsets(partitions, timeout_ms=LAG_TIMEOUT_MS)
         polled = [kafka.position(p, timeout_ms=LAG_TIMEOUT_MS) or 0 for p in partitions]
-    except KafkaError:
+    # A KeyError comes from kafka-python 3.0.12 while only some of the partitions have a leader.
+    except (KafkaError, KeyError):
         return None
     return sum(ends.values()) - sum(polled) if partitions else None
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
 
 import table
 import topic
+from fakes import Broker, FakeClock, FakeKafka
 from settings import Settings
 
 
@@ -24,3 +26,15 @@ def test_the_settings_of_the_clients_that_the_delivery_promise_rests_on(
     assert used["clickhouse"]["settings"] == {"async_insert": 0}
     assert used["clickhouse"]["password"] == "MySecret"
     assert used["clickhouse"]["send_receive_timeout"] < 60  # far below max.poll.interval.ms
+
+
+def test_the_lag_is_unknown_while_a_partition_has_no_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kafka = FakeKafka(Broker(), FakeClock())
+
+    def end_offsets(partitions: set[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        raise KeyError(TopicPartition("agg", 1))  # as kafka-python 3.0.12 does
+
+    monkeypatch.setattr(kafka, "end_offsets", end_offsets)
+    assert topic.lag(kafka) is None
