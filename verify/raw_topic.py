@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, LeaderNotAvailableError
 
 from refusals import no_topic, why
 
@@ -61,7 +61,7 @@ class RawTopic:
 
     def skip_before(self, moment: datetime) -> None:
         """Go to the first record of each partition that arrived at this moment or later."""
-        ends = self._consumer.end_offsets(self._partitions)
+        ends = self._ends()
         millis = (moment - EPOCH) // timedelta(milliseconds=1)
         found = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, millis))
         for partition, first in found.items():
@@ -72,7 +72,7 @@ class RawTopic:
         """Every record between the last call and now."""
         self._exit_if_replaced()
         now = datetime.now(UTC)
-        ends = self._consumer.end_offsets(self._partitions)
+        ends = self._ends()
         while any(self._consumer.position(p) < end for p, end in ends.items()):
             polled = self._consumer.poll(timeout_ms=1000)
             self._exit_if_replaced()
@@ -83,6 +83,13 @@ class RawTopic:
                     yield Record(record.value, arrival, partition.partition, record.offset)
         for partition in list(self._cut):
             self._note_first(partition, now)  # it has no record
+
+    def _ends(self) -> Mapping[TopicPartition, int]:
+        try:
+            ends: Mapping[TopicPartition, int] = self._consumer.end_offsets(self._partitions)
+        except KeyError:  # kafka-python 3.0.12, while only some of the partitions have a leader
+            raise LeaderNotAvailableError from None
+        return ends
 
     def _note_first(self, partition: TopicPartition, arrival: datetime) -> None:
         if partition in self._cut:
@@ -102,7 +109,7 @@ class RawTopic:
 
     def size(self) -> int:
         """The number of records in the topic; the marker that ends a transaction counts, too."""
-        ends = self._consumer.end_offsets(self._partitions)
+        ends = self._ends()
         return sum(ends[p] - begin for p, begin in self._begins.items())
 
     def close(self) -> None:

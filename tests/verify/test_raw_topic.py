@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from kafka import TopicPartition
+from kafka.errors import KafkaTimeoutError, LeaderNotAvailableError
 
 import raw_topic
 from fakes import EVER, MARKER, FakeKafka
@@ -86,3 +87,16 @@ def test_a_topic_that_is_created_again_while_it_is_read_ends_it_with_one_line(
     kafka.topic_id = "2"
     with pytest.raises(SystemExit, match="^topic raw was deleted and created again while it was"):
         list(raw.read_new())
+
+
+def test_a_partition_without_a_leader_is_an_error_of_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, kafka = topic_with(monkeypatch, (0, [b"a"]), (0, [b"b"]))
+
+    def end_offsets(partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+        raise KeyError(partitions[1])  # as kafka-python 3.0.12 does
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kafka, "end_offsets", end_offsets)
+        with pytest.raises(LeaderNotAvailableError):
+            list(raw.read_new())
+    assert sorted(record.value for record in raw.read_new()) == [b"a", b"b"]
