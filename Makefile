@@ -24,7 +24,7 @@ SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 # What each test suite may import is in its pytest.ini: one process per suite.
 # The longest ones first, because two run at a time.
 UNIT_SUITES = spark-job contract producer clickhouse-consumer local-stack clickhouse-init verify docs benchmarks
-COG = -I docs -I tests/support -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
+COG = -I docs -I local-stack -I tests/support -I tests/chaos -I tests/benchmarks --verbosity=1 docs/*.md README.md CONTRIBUTING.md \
 	tests/README.md tests/chaos/README.md tests/benchmarks/README.md
 # Not the programs beside it: they do not start in a folder with a $ in its name.
 LINT = .local/lint/bin/python -m
@@ -118,7 +118,7 @@ test-compose: setup ## Run the tests of docker-compose.yml, on a running Docker
 alarms: setup ## Cause a fault for each alert of monitoring/, and see it fire, on a running Docker: an hour
 	@COMPOSE="$(COMPOSE)" PYTHONPATH=tests/compose:tests/support:local-stack .venv/bin/python tests/compose/alarms.py
 
-chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200
+chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200; CLUSTER=1: on a cluster
 	@PYTHONPATH=verify:local-stack:tests/support:tests/chaos .venv/bin/python tests/chaos/chaos.py
 
 test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red

@@ -6,8 +6,11 @@ counted. A reader polls the table like any user. At the end, every window is rec
 transactions_raw. Settings: SEED (1), FAULTS (24) or MINUTES, RATE (200 records per second),
 DEDUPLICATE_ORDERS (false).
 
-Writes .local/chaos/seed-SEED.json. Exits with 0 if all is equal, 1 if not, 2 if a setting is wrong
-or too little happened to prove anything, 3 if a component did not recover.
+CLUSTER=1 runs on a cluster: see cluster_run.py.
+
+Writes .local/chaos/seed-SEED.json, on a cluster cluster-seed-SEED.json. Exits with 0 if all is
+equal, 1 if not, 2 if a setting is wrong or too little happened to prove anything, 3 if a component
+did not recover.
 """
 
 import json
@@ -23,7 +26,9 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chaos_run import ChaosRun, say
+from cluster_run import ClusterRun
 from faults import COMPONENTS, NotRecovered
+from gaps import show_gaps, worst_gaps
 from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
@@ -52,6 +57,8 @@ class Settings(BaseSettings):
     """Records per second of the producer."""
     deduplicate_orders: Flag = False
     """As for the job."""
+    cluster: Flag = False
+    """Run on a cluster, whose faults are in cluster_faults.py: 44 have every kind of them."""
 
 
 def load() -> Settings:
@@ -70,7 +77,8 @@ def run(stack: Stack, settings: Settings) -> int:
     """Start a stack, run chaos on it and write the result; the exit code. Raises StackError."""
     deduplicate = settings.deduplicate_orders
     stack.up({"DEDUPLICATE_ORDERS": str(deduplicate).lower()}, deadline_sec=READY_SEC)
-    chaos = ChaosRun(stack, settings.seed, settings.rate, deduplicate)
+    kind = ClusterRun if settings.cluster else ChaosRun
+    chaos = kind(stack, settings.seed, settings.rate, deduplicate)
     minutes, faults = settings.minutes, settings.faults
     end = time.monotonic() + 60 * minutes
     say(f"\nseed {settings.seed}: {f'{minutes} minutes' if minutes else f'{faults} faults'}")
@@ -81,8 +89,12 @@ def run(stack: Stack, settings: Settings) -> int:
         show_failure(stack, error)
         return 3
     found = result(chaos, differences)
+    if settings.cluster:
+        found["gaps_sec"] = worst_gaps(chaos.done)
+        show_gaps(found["gaps_sec"])
     RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"seed-{settings.seed}.json").write_text(json.dumps(found, indent=1) + "\n")
+    name = f"{'cluster-' if settings.cluster else ''}seed-{settings.seed}.json"
+    (RESULTS / name).write_text(json.dumps(found, indent=1) + "\n")
     show(found)
     return EXIT_CODES[found["verdict"]]
 
@@ -109,7 +121,7 @@ def main() -> int:
     if old := Stack.last_started_in(DIRECTORY):  # by a run that was killed
         old.down(say=lambda _: None)
     shutil.rmtree(DIRECTORY, ignore_errors=True)
-    stack = Stack.on_free_ports(DIRECTORY)
+    stack = Stack.on_free_ports(DIRECTORY, settings.cluster)
     try:
         return run(stack, settings)
     except StackError as error:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 from faults import Fault, NotRecovered, schedule
 from freshness import Freshness
 from injection import Injector
-from lag import consumer_lag
+from lag import group_lag
 from looper import Looper
 from pipeline import Pipeline
 from polling import eventually_matches
@@ -22,7 +22,7 @@ from rejected import verdict_on
 from stack import Stack
 from traffic import Noise, Producer
 from verify import fetch_rows
-from windows import Difference, Expected, Row, compare
+from windows import Expected, Row, compare
 
 WATERMARK = timedelta(minutes=10)
 NOISE_PER_SEC = 20
@@ -39,11 +39,13 @@ class ChaosRun:
     def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:
         self.stack, self.seed = stack, seed
         self.pipeline = Pipeline(stack)
-        self.expected = Expected(WATERMARK, deduplicate)
-        self.freshness = Freshness(self.expected)
+        self.readers = [
+            Reader(stack, Freshness(Expected(WATERMARK, deduplicate)), number)
+            for number in range(1, stack.instances("clickhouse-server") + 1)
+        ]
+        self.expected = self.readers[0].freshness.expected
         self.judged: dict[tuple[int, int], str] = {}  # by partition and offset
         self.raw = RawTopic(self.pipeline.bootstrap_servers, "transactions_raw")
-        self.reader = Reader(stack, self.freshness)
         self.producer = Producer(stack, seed, rate)
         self.noise = Noise(stack, seed)
         self.injector = Injector(stack, self.producer)
@@ -57,10 +59,12 @@ class ChaosRun:
             self.noise,
             self.producer,
             Looper(self.read_raw, POLL_SEC),
-            Looper(self.reader.poll, POLL_SEC),
             Looper(self.noise.send, 1 / NOISE_PER_SEC),
             Looper(self.producer.keep_running, POLL_SEC),
+            ExitStack() as reading,
         ):
+            for reader in self.readers:
+                reading.enter_context(Looper(reader.poll, POLL_SEC))
             self.wait_until_counted(datetime.now(UTC), "start")
             while not is_enough(len(self.done)):
                 self.inflict_and_wait(next(self.faults))
@@ -68,18 +72,21 @@ class ChaosRun:
     def read_raw(self) -> None:
         with suppress(KafkaError):  # the broker is away
             for record in self.raw.read_new():
-                self.freshness.arrived(record.value, record.arrival)
+                for reader in self.readers:
+                    reader.freshness.arrived(record.value, record.arrival)
                 place = (record.partition, record.offset)
                 self.judged[place] = verdict_on(record, WATERMARK)
 
     def inflict_and_wait(self, fault: Fault) -> None:
         """Inflict a fault and wait until the pipeline has recovered. Raises NotRecovered."""
-        self.reader.may_fail = "clickhouse" in fault.components
+        for reader in self.readers:
+            reader.may_fail = reader.component in fault.components
         begun = time.monotonic()
         over_at = self.injector.inflict(fault)
         lasted_sec = time.monotonic() - begun
         recovery_sec = self.wait_until_counted(over_at, str(fault))
-        self.reader.may_fail = False
+        for reader in self.readers:
+            reader.may_fail = False
         self.done.append(
             {
                 "kind": fault.kind,
@@ -93,14 +100,14 @@ class ChaosRun:
         say(f"{elapsed_sec:5.0f} s  {number:3}  {fault}: recovered in {recovery_sec:.1f} s")
 
     def wait_until_counted(self, moment: datetime, what: str) -> float:
-        """Wait until the table counts an order that reached Kafka after `moment`.
+        """Wait until every table counts an order that reached Kafka after `moment`.
 
         Returns how many seconds that took. Raises NotRecovered, which names `what` happened.
         """
         start = time.monotonic()
         try:
             eventually_matches(
-                lambda: self.reader.counted_until,
+                lambda: min(reader.counted_until for reader in self.readers),
                 lambda counted_until: counted_until > moment,
                 f"after {what}, an order from after {moment:%H:%M:%S} UTC is counted",
                 RECOVERY_DEADLINE_SEC,
@@ -110,30 +117,41 @@ class ChaosRun:
             raise NotRecovered(str(error)) from None
         return time.monotonic() - start
 
-    def settle(self) -> list[Difference]:
-        """Wait until nothing is under way, then compare the table with the recomputation.
+    def settle(self) -> list[str]:
+        """Wait until nothing is under way, then compare each table with the recomputation.
 
-        Nothing is under way once the consumer's lag is 0 and several answers in a row are equal.
+        Nothing is under way once the consumers' lag is 0 and several answers in a row are equal.
+        Returns what is wrong.
         """
         self.stack.wait_until_healthy(SETTLE_DEADLINE_SEC, say=lambda _: None)
         deadline = time.monotonic() + SETTLE_DEADLINE_SEC
-        differences: list[Difference] = []
+        wrong: list[str] = []
         same, last = 0, None
         while time.monotonic() < deadline:
-            rows = self.read_table()
-            differences = compare(self.expected_rows(), rows)
-            answer = (consumer_lag(self.pipeline), sorted(rows))
+            tables = [self.read_table(reader) for reader in self.readers]
+            expected = self.expected_rows()
+            wrong = [
+                f"{reader.component}: {kind} {start:%Y-%m-%dT%H:%MZ} {detail}"
+                for reader, rows in zip(self.readers, tables, strict=True)
+                for kind, start, detail in compare(expected, rows)
+            ]
+            answer = (self.consumer_lag(), [sorted(rows) for rows in tables])
             same = same + 1 if answer == last else 0
             last = answer
-            if answer[0] == 0 and same >= (GIVE_UP_ANSWERS if differences else SAME_ANSWERS):
+            if answer[0] == 0 and same >= (GIVE_UP_ANSWERS if wrong else SAME_ANSWERS):
                 break
             time.sleep(1)
-        return differences
+        return wrong
 
-    def read_table(self) -> list[Row]:
-        rows = fetch_rows(self.reader.connect(), "aggregated_analytics")
-        self.reader.check(rows)
+    def read_table(self, reader: Reader) -> list[Row]:
+        rows = fetch_rows(reader.connect(), "aggregated_analytics")
+        reader.check(rows)
         return rows
+
+    def consumer_lag(self) -> int:
+        return sum(
+            group_lag(self.pipeline, reader.group, "transactions_agg") for reader in self.readers
+        )
 
     def expected_rows(self) -> dict[datetime, Row]:
         self.read_raw()

@@ -16,7 +16,7 @@ SERVICE = {
     "clickhouse": "clickhouse-server",
 }
 PARENT = {"driver": "spark-job", "executor": "spark-worker"}
-COMPONENTS = ("producer", "job", *PARENT, *list(SERVICE)[1:])
+COMPONENTS = ("producer", "job", *PARENT, *list(SERVICE)[1:])  # cluster_faults.py has other ones
 # Longer than the time-out after which the others give the component up: the broker's session with
 # ZooKeeper (6 s), the consumer's with its group (6 s), an answer of ClickHouse (10 s), heartbeats
 # inside Spark (30 s, spark-defaults.conf).
@@ -50,6 +50,17 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         lasting = f" for {self.seconds} s" if self.seconds else ""
         return f"{self.kind} {' and '.join(self.components)}{lasting}"
+
+
+def numbered(name: str, number: int) -> str:
+    """The name of an instance, counted from 1: "broker", "broker-2" and so on."""
+    return name if number == 1 else f"{name}-{number}"
+
+
+def service_of(component: str) -> str:
+    """The service whose processes a component is, "kafka-2" of "broker-2"."""
+    name, dash, number = component.partition("-")
+    return f"{(SERVICE | PARENT)[name]}{dash}{number}"
 
 
 def schedule(rng: random.Random) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import psutil
 
-from faults import PARENT, SERVICE, Fault, NotRecovered
+from faults import PARENT, Fault, NotRecovered, service_of
 from paths import PROJECT, VENV
 from stack import Stack
 from traffic import Producer
@@ -39,9 +39,9 @@ class Injector:
         return datetime.now(UTC)
 
     def stop_for_a_while(self, component: str, seconds: int) -> None:
-        self.stack.stop(SERVICE[component])
+        self.stack.stop(service_of(component))
         time.sleep(seconds)
-        self.stack.start(SERVICE[component])
+        self.stack.start(service_of(component))
 
     def join_and_kill(self, seconds: int) -> None:
         """Start a second consumer, which gets some of the partitions, and kill it."""
@@ -61,12 +61,15 @@ class Injector:
             with suppress(psutil.NoSuchProcess):  # it has just ended by itself
                 process.kill() if fault.kind == "kill" else process.suspend()
         try:
-            time.sleep(fault.seconds)
+            self.hold(fault)
         finally:
             for process in targets:
                 # It may be gone: killed, or given up by the others, as an executor is.
                 with suppress(psutil.NoSuchProcess):
                     process.resume()
+
+    def hold(self, fault: Fault) -> None:
+        time.sleep(fault.seconds)
 
     def processes(self, component: str) -> list[psutil.Process]:
         """The processes of a component, once there are any. Raises NotRecovered."""
@@ -84,12 +87,12 @@ class Injector:
 
 def running(stack: Stack, component: str) -> list[psutil.Process]:
     """The processes that a component of the stack has at the moment."""
-    pid = stack.pid(PARENT.get(component) or SERVICE[component])
+    pid = stack.pid(service_of(component))
     if not pid:
         return []
     try:
         process = psutil.Process(pid)
-        if component not in PARENT:
+        if component.partition("-")[0] not in PARENT:
             return [process]
         return [child for child in process.children(recursive=True) if child.name() == "java"]
     except psutil.NoSuchProcess:

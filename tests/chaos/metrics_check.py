@@ -3,9 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from faults import numbered
 from local_http import urlopen
 from polling import eventually_matches
 from ports import HOST
@@ -29,11 +31,14 @@ def contradictions(stack: Stack, judged: Judged) -> list[str]:
     def job() -> tuple[Counter[str], Counter[str]]:
         return job_counts(stack), logged_by_job(current_log(stack, "spark-job"))
 
-    def consumer() -> tuple[Counter[str], Counter[str]]:
-        return consumer_counts(stack), logged_by_consumer(current_log(stack, "clickhouse-consumer"))
+    def consumer(number: int) -> tuple[Counter[str], Counter[str]]:
+        log = current_log(stack, numbered("clickhouse-consumer", number))
+        return consumer_counts(stack, number), logged_by_consumer(log)
 
+    consumers = range(1, stack.instances("clickhouse-consumer") + 1)
+    readings = {"job": job} | {numbered("consumer", n): partial(consumer, n) for n in consumers}
     found = []
-    for read, name in ((job, "job"), (consumer, "consumer")):
+    for name, read in readings.items():
         what = f"the metrics of the {name} equal its log"
         try:
             eventually_matches(read, lambda pair: pair[0] == pair[1], what, LOGGED_SEC)
@@ -69,8 +74,8 @@ def job_counts(stack: Stack) -> Counter[str]:
     return +samples(stack.job_metrics_port, "purchases_job_records_total", "verdict")
 
 
-def consumer_counts(stack: Stack) -> Counter[str]:
-    port = stack.consumer_metrics_port
+def consumer_counts(stack: Stack, number: int) -> Counter[str]:
+    port = stack.block(stack.consumer_metrics_port)[number - 1]
     skipped = samples(port, "purchases_consumer_records_skipped_total", "reason").total()
     stored = samples(port, "purchases_consumer_rows_stored_total")[""]
     return +Counter({"stored": stored, "skipped": skipped})

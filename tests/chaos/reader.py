@@ -9,6 +9,7 @@ from statistics import quantiles
 from clickhouse_driver import Client
 from clickhouse_driver.errors import Error as ClickHouseError
 
+from faults import numbered
 from freshness import Freshness
 from stack import Stack
 from verify import fetch_rows
@@ -20,14 +21,18 @@ SLOW_SEC = 1.0
 class Reader:
     """Polls the table as any user does, and notices answers that contradict earlier ones."""
 
-    def __init__(self, stack: Stack, freshness: Freshness) -> None:
-        self.port = stack.clickhouse_port
+    def __init__(self, stack: Stack, freshness: Freshness, number: int = 1) -> None:
+        self.component = numbered("clickhouse", number)
+        self.group = numbered("clickhouse-consumer", number)  # that fills this table
+        self.port = stack.block(stack.clickhouse_port)[number - 1]
         self.freshness = freshness
         self.client = self.connect()
         self.may_fail = False  # while a fault keeps ClickHouse from answering
         self.counted_until = datetime.min.replace(tzinfo=UTC)  # arrival of the newest counted order
         self.orders: dict[datetime, int] = {}  # of each window, in the latest answer
         self.answers_sec: list[float] = []
+        self.answered_at: list[float] = []
+        self.stored_at: list[float] = []  # the answers that counted more orders than before
         self.contradictions: list[str] = []
 
     def connect(self) -> Client:
@@ -51,8 +56,12 @@ class Reader:
             return
         if must_answer and not self.may_fail:
             self.answers_sec.append(time.monotonic() - start)
+        before = sum(self.orders.values())
         self.check(rows)
         self.counted_until = max([self.counted_until, *self.freshness.counted(rows)])
+        self.answered_at.append(time.monotonic())
+        if sum(self.orders.values()) > before:
+            self.stored_at.append(time.monotonic())
 
     def check(self, rows: Iterable[Row]) -> None:
         """Note each window that appears twice, has fewer orders than before, or has vanished."""

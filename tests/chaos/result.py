@@ -10,19 +10,25 @@ from typing import Any
 import metrics_check
 from chaos_run import ChaosRun, say
 from reader import answer_times
-from windows import Difference, Expected
+from windows import Expected
 
 EXIT_CODES = {"equal": 0, "NOT equal": 1, "invalid": 2}
 MIN_ORDERS_PER_FAULT = 100
 
 
-def result(run: ChaosRun, differences: Sequence[Difference]) -> dict[str, Any]:
+def result(run: ChaosRun, differences: Sequence[str]) -> dict[str, Any]:
     """The result of a run that has settled with these differences, ready for JSON."""
-    expected = run.expected
+    expected, raw_records = run.expected, run.raw.size()
     wrong = [
-        *sorted(set(run.reader.contradictions)),
-        *[f"{kind} {start:%Y-%m-%dT%H:%MZ} {text}" for kind, start, text in differences],
-        *not_counted(expected, sum(run.reader.orders.values()), run.raw.size()),
+        *(
+            f"{reader.component}: {line}"
+            for reader in run.readers
+            for line in (
+                *sorted(set(reader.contradictions)),
+                *not_counted(expected, sum(reader.orders.values()), raw_records),
+            )
+        ),
+        *differences,
         *metrics_check.contradictions(run.stack, run.judged),
     ]
     return {
@@ -35,7 +41,7 @@ def result(run: ChaosRun, differences: Sequence[Difference]) -> dict[str, Any]:
         "raw_records": expected.verdicts.total(),
         "windows": len(expected.windows),
         "records": dict(sorted(expected.verdicts.items())),
-        "reader": answer_times(run.reader.answers_sec),
+        "reader": answer_times([sec for reader in run.readers for sec in reader.answers_sec]),
         "hits": dict(Counter(name for fault in run.done for name in fault["components"])),
         "recovery_sec": recovery(run.done),
         "faults": run.done,

@@ -15,16 +15,16 @@ from faults import COMPONENTS
 RESULTS = Path(__file__).parent / "results"
 
 
-def runs() -> list[dict[str, Any]]:
-    """What `make chaos` wrote, by seed."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+def runs(prefix: str = "") -> list[dict[str, Any]]:
+    """What `make chaos` wrote, by seed; with the prefix "cluster-", what it wrote of a cluster."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{prefix}seed-*.json"))]
 
 
 def all_faults() -> list[dict[str, Any]]:
     return [fault for run in runs() for fault in run["faults"]]
 
 
-def runs_table() -> str:
+def runs_table(prefix: str = "") -> str:
     """One row per run."""
     return table(
         ["seed", "when", "minutes", "faults", "raw records", "verdict"],
@@ -37,7 +37,7 @@ def runs_table() -> str:
                 f"{run['raw_records']:,}",
                 run["verdict"],
             ]
-            for run in runs()
+            for run in runs(prefix)
         ),
     )
 

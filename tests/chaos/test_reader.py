@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -45,6 +46,14 @@ def test_a_window_that_vanishes_is_a_contradiction(reader: Reader) -> None:
     reader.check([row(0, 1), row(1, 1)])
     reader.check([row(1, 1)])
     assert reader.contradictions == ["2026-11-01T12:00Z vanished"]
+
+
+def test_answers_are_noted_and_those_that_count_more_orders(reader: Reader) -> None:
+    answers = [[row(0, 1)], [row(0, 1)], [row(0, 2)]]
+    reader.client = SimpleNamespace(execute=lambda _: answers.pop(0))
+    while answers:
+        reader.poll()
+    assert (len(reader.answered_at), len(reader.stored_at)) == (3, 2)
 
 
 def test_slow_answers_are_counted() -> None:

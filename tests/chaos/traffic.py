@@ -66,7 +66,7 @@ class Noise:
     def __init__(self, stack: Stack, seed: int) -> None:
         self.rng = random.Random(seed)
         self.kafka = KafkaProducer(
-            bootstrap_servers=f"127.0.0.1:{stack.kafka_port}",
+            bootstrap_servers=stack.servers("kafka", stack.kafka_port),
             delivery_timeout_ms=2**31 - 1,
             max_block_ms=500,
             reconnect_backoff_max_ms=1000,

@@ -33,7 +33,8 @@ def test_generated_tables_are_up_to_date() -> None:
     with_tables = [page for page in pages.PAGES if "[[[cog import" in page.read_text()]
     assert with_tables
     folders = [
-        f"-I{folder}" for folder in ("docs", "tests/support", "tests/chaos", "tests/benchmarks")
+        f"-I{folder}"
+        for folder in ("docs", "local-stack", "tests/support", "tests/chaos", "tests/benchmarks")
     ]
     result = subprocess.run(
         [sys.executable, "-m", "cogapp", "--check", "--diff", *folders, *with_tables],

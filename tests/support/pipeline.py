@@ -31,7 +31,7 @@ class Pipeline:
 
     @property
     def bootstrap_servers(self) -> str:
-        return f"{HOST}:{self.stack.kafka_port}"
+        return self.stack.servers("kafka", self.stack.kafka_port)
 
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment for a program that uses this stack."""
