@@ -1,7 +1,7 @@
 """The configuration of supervisord, made from the table of services."""
 
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from configparser import RawConfigParser
 
 import secured
@@ -27,10 +27,13 @@ SHARED_OPTIONS = {
 RUNS_ONCE_OPTIONS = {"startsecs": "0", "autorestart": "unexpected"}
 
 
-def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigParser:
+def configuration(
+    stack: StackSettings, services: Collection[str], changes: Mapping[str, str]
+) -> RawConfigParser:
     """The configuration of supervisord for the folder of the stack, where it runs.
 
-    It knows all services and starts the given ones. It can express all paths that
+    It knows all services and starts the given ones. Variables that the table of services sets have
+    the values of `changes`, if they are in there. It can express all paths that
     `paths.is_usable` allows.
     """
     parser = RawConfigParser()
@@ -51,7 +54,7 @@ def configuration(stack: StackSettings, services: Collection[str]) -> RawConfigP
             "autostart": str(service.name in services).lower(),
             "priority": str(service.stop_order),
             "command": escaped(command(service, stack)),
-            "environment": escaped(environment(service, stack)),
+            "environment": escaped(environment(service, stack, changes)),
         }
     return parser
 
@@ -63,9 +66,12 @@ def command(service: Service, stack: StackSettings) -> str:
     return shlex.join([*launch, *(service.filled_in(word, stack) for word in words)])
 
 
-def environment(service: Service, stack: StackSettings) -> str:
+def environment(service: Service, stack: StackSettings, changes: Mapping[str, str]) -> str:
     """Pairs as supervisor reads them, which knows quotation marks but no escape character."""
-    values = {name: service.filled_in(text, stack) for name, text in service.environment.items()}
+    values = {
+        name: changes.get(name, service.filled_in(text, stack))
+        for name, text in service.environment.items()
+    }
     if stack.secure and "KAFKA_BOOTSTRAP_SERVERS" in values:
         values |= secured.login(service.name, stack)
     quotes = {name: "'" if '"' in value else '"' for name, value in values.items()}

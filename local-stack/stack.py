@@ -53,6 +53,7 @@ class Stack(StackSettings):
         answer.
 
         Services that start together with supervisord inherit `environment`, for example WATERMARK.
+        It also replaces what the table of services sets, for example CHECKPOINT_LOCATION.
         A stack that starts here and does not answer within the deadline is stopped again.
         """
         services = services or self.services
@@ -64,7 +65,7 @@ class Stack(StackSettings):
             return
         check_startable(self)
         check_user(services)
-        conf = configuration(self, services)
+        conf = configuration(self, services, environment or {})
         orphans = supervision.stop_orphans(self)
         if orphans:
             say(f"Stopped what a killed supervisord had left: {', '.join(orphans)}")

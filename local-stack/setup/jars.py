@@ -8,7 +8,6 @@ from setup.steps import Step, is_stamped, new_folder, put_in_place, run, write_s
 
 FETCH_JARS = PROJECT / "spark-job" / "fetch_jars.py"
 CONNECTOR_SOURCES = (PROJECT / "spark-job" / "connector.xml", FETCH_JARS, *SPARK_REQUIREMENTS)
-KAFKA_SOURCES = (LOCAL_STACK / "kafka.xml", FETCH_JARS)
 
 
 def fetch_jars(ivy_file: Path, folder: Path) -> None:
@@ -25,11 +24,17 @@ def make_connector() -> None:
     write_stamp(VENV / "connector", *CONNECTOR_SOURCES, made=made)
 
 
-def make_kafka() -> None:
-    folder = new_folder("kafka")
-    fetch_jars(KAFKA_SOURCES[0], folder)
-    write_stamp(folder / "stamp", *KAFKA_SOURCES, made=folder.iterdir())
-    put_in_place(folder)
+def jars_step(what: str, size_mb: int, ivy_file: Path) -> Step:
+    """The jars that the file lists, in a folder of TOOLS with the name of the file."""
+    name, sources = ivy_file.stem, (ivy_file, FETCH_JARS)
+
+    def make() -> None:
+        folder = new_folder(name)
+        fetch_jars(ivy_file, folder)
+        write_stamp(folder / "stamp", *sources, made=folder.iterdir())
+        put_in_place(folder)
+
+    return Step(what, size_mb, lambda: is_stamped(TOOLS / name / "stamp", *sources), make)
 
 
 CONNECTOR_STEP = Step(
@@ -38,9 +43,4 @@ CONNECTOR_STEP = Step(
     lambda: is_stamped(VENV / "connector", *CONNECTOR_SOURCES),
     make_connector,
 )
-KAFKA_STEP = Step(
-    "Kafka and ZooKeeper (46 MB)",
-    100,
-    lambda: is_stamped(TOOLS / "kafka" / "stamp", *KAFKA_SOURCES),
-    make_kafka,
-)
+KAFKA_STEP = jars_step("Kafka and ZooKeeper (46 MB)", 100, LOCAL_STACK / "kafka.xml")

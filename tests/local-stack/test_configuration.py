@@ -12,13 +12,15 @@ from ports import StackSettings
 from services import SERVICES, services_of
 
 
-def as_supervisord_reads_it(stack: StackSettings, *services: str) -> dict[str, ProcessConfig]:
+def as_supervisord_reads_it(
+    stack: StackSettings, *services: str, **changes: str
+) -> dict[str, ProcessConfig]:
     """The services with all their options, by name."""
     for folder in ("log", "pids"):
         (stack.directory / folder).mkdir(parents=True, exist_ok=True)
     file = stack.directory / "supervisord.conf"
     with file.open("w") as lines:
-        configuration.configuration(stack, services or SERVICES).write(lines)
+        configuration.configuration(stack, services or SERVICES, changes).write(lines)
     options = ServerOptions()
     options.realize(args=["-c", str(file)])
     groups = options.process_group_configs
@@ -82,6 +84,20 @@ def test_only_the_chosen_services_start_by_themselves(
         "kafka",
         "topics",
     ]
+
+
+def test_a_variable_of_the_table_can_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    read = as_supervisord_reads_it(
+        StackSettings(tmp_path), CHECKPOINT_LOCATION="hdfs://shop/totals", WATERMARK="1 hour"
+    )
+
+    assert read["spark-job"].environment["CHECKPOINT_LOCATION"] == "hdfs://shop/totals"
+    # The others inherit it, and are not told twice.
+    assert [name for name, process in read.items() if "WATERMARK" in process.environment] == []
 
 
 @pytest.mark.parametrize("name", ["with space", "50%", "%(here)s", "it's", 'a "b"', "a\\b", "#1"])
