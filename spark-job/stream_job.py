@@ -14,6 +14,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pyspark
 from pyspark.errors import PySparkException
@@ -42,6 +43,10 @@ STATE_PARTITIONS = 2  # fixed by the checkpoint; each is a task and a few files 
 # For a backlog: 8 and 10 times the defaults of Kafka's consumer make the job a tenth faster.
 FETCH_BYTES, POLL_RECORDS = 8 * 2**20, 5_000
 LOOK_INTERVAL_SEC = 10
+FILE_MANAGER = "spark.sql.streaming.checkpointFileManagerClass"
+LOCAL_FILE_MANAGER = (
+    "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+)
 
 
 def builder() -> SparkSession.Builder:
@@ -63,9 +68,13 @@ def session(settings: Settings) -> SparkSession:
     # A few windows fit into the heap, where their state is written fastest. The order_ids of 20
     # minutes do not: a million of them take 420 MB of heap, or 94 MB outside of it in RocksDB.
     store = "RocksDB" if settings.deduplicate_orders else "HDFSBacked"
+    new = builder()
+    if urlsplit(settings.checkpoint_location).scheme in ("", "file"):
+        # Uses the fast local file system of conf/; Spark's own choice does not. Wrong on HDFS,
+        # where its rename replaces no file: what should be overwritten would stay.
+        new = new.config(FILE_MANAGER, LOCAL_FILE_MANAGER)
     return (
-        builder()
-        .master(settings.spark_master)
+        new.master(settings.spark_master)
         # CHECKPOINT_LOCATION without a scheme is a local folder, whatever HADOOP_CONF_DIR says.
         .config("spark.hadoop.fs.defaultFS", "file:///")
         .config("spark.sql.session.timeZone", "UTC")
