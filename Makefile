@@ -124,7 +124,7 @@ chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEE
 test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
 	@.venv/bin/python -m pytest tests/chaos
 
-bench: setup ## Measure beside the bare engines, 110 minutes in all: make bench ONLY=producer,consumer
+bench: setup ## Measure beside the bare engines, 120 minutes in all: make bench ONLY=producer,consumer
 	@PYTHONPATH=$(BENCH_PATH) .venv/bin/python tests/benchmarks/bench.py
 
 bench-quick: setup ## Try the benchmark at small sizes, in 5 minutes

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+import checkpoint_cost
 import consumer_speed
 import footprint
 import job_settings
@@ -37,6 +38,7 @@ import secured_speed
 import start_up
 from report import print_table, update_readme
 from results import PUBLISHED, Results, Row
+from setup.steps import SetupError
 from sizes import FULL, QUICK
 from stack import PROJECT, Stack, StackError
 from testbed import RESULTS, Testbed
@@ -50,6 +52,7 @@ PARTS: dict[str, Part] = {
     "freshness": latency.freshness,
     "page": page_latency.page,
     "processor": processor_time.processor,
+    "checkpoint": checkpoint_cost.checkpoint,
     "footprint": footprint.footprint,
     "overload": overload.overload,
     "producer": producer_speed.fastest,
@@ -133,7 +136,7 @@ def main(env: Mapping[str, str]) -> int:
             old.down(say=lambda _: None)
         shutil.rmtree(RESULTS / "stack", ignore_errors=True)
         run(bed, parts, Results(file), is_published=bed.sizes is FULL and not env.get("BASE"))
-    except (StackError, RuntimeError, AssertionError) as error:
+    except (StackError, SetupError, RuntimeError, AssertionError) as error:
         print(f"not measured: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

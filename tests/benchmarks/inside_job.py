@@ -1,21 +1,23 @@
-"""Runs queries of the job until they have read a whole backlog, one after the other.
+"""Runs queries of the job, one after the other: until each has read a backlog, or for a while.
 
 testbed.py runs this with only spark-job/ on the path and the job's environment, in which a driver
-like the job's own runs on the stack's master and worker: inside_job.py drain, with the arguments of
-the function as a JSON object on stdin. Prints what it returns as JSON on stdout.
+like the job's own runs on the stack's master and worker: inside_job.py drain or inside_job.py pace,
+with the arguments of the function as a JSON object on stdin. Prints what it returns as JSON.
 
 A query is an object: `settings` of the job (lower case) and, if given, `stage`, after which its
 rows go into Spark's noop sink instead of on, and `session` and `source`, the options of Spark's
-session and Kafka source that differ from the job's; `is_scraped`: with metrics.
+session and Kafka source that differ from the job's; `is_scraped`: with metrics; `seconds` of pace.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 from unittest.mock import patch
 
@@ -34,6 +36,8 @@ from validity import judge, parse
 
 Query = Mapping[str, Any]
 
+SETTLE_SEC = 5  # of a query's first batches, which plan and load more than others
+
 
 def drain(queries: Sequence[Query]) -> list[dict[str, float]]:
     """Run all queries in one session; how much time each took."""
@@ -49,6 +53,40 @@ def drain(queries: Sequence[Query]) -> list[dict[str, float]]:
         found.append({**drained(running), "cpu_seconds": cpu_seconds(spark) - before})
     spark.stop()
     return found
+
+
+def pace(queries: Sequence[Query], others: Mapping[str, Sequence[int]]) -> list[dict[str, float]]:
+    """Run each query for its `seconds`, in one session, on records that somebody sends meanwhile.
+
+    Returns for each the medians of its micro-batches in seconds, and processor time in % of a core:
+    of driver, executors, and the processes in `others`.
+    """
+    first, *_ = queries
+    spark = stream_job.session(Settings(**first["settings"]))
+    of_others = {name: [psutil.Process(pid) for pid in pids] for name, pids in others.items()}
+    found = []
+    for query in queries:
+        running = start(spark, query)
+        time.sleep(SETTLE_SEC)
+        begin, groups = datetime.now(UTC), spark_processes(spark) | of_others
+        before = {name: spent(processes) for name, processes in groups.items()}
+        time.sleep(query["seconds"])
+        share = 100 / query["seconds"]
+        percent = {name: share * (spent(groups[name]) - before[name]) for name in groups}
+        found.append(medians(running, begin) | percent)
+        running.stop()
+    spark.stop()
+    return found
+
+
+def medians(running: StreamingQuery, begin: datetime) -> dict[str, float]:
+    """Of each duration that Spark gives, in seconds, over the micro-batches since then."""
+    durations = [
+        batch.durationMs
+        for batch in running.recentProgress
+        if batch.numInputRows > 0 and datetime.fromisoformat(batch.timestamp) >= begin
+    ]
+    return {name: median(each[name] for each in durations) / 1000 for name in durations[0]}
 
 
 @contextmanager
@@ -73,9 +111,19 @@ def watched(running: StreamingQuery, query: Query) -> Iterator[None]:
 
 def cpu_seconds(spark: SparkSession) -> float:
     """The processor time so far of this process, of its driver and of the executors."""
+    groups = spark_processes(spark).values()
+    return spent([psutil.Process(), *(each for processes in groups for each in processes)])
+
+
+def spark_processes(spark: SparkSession) -> dict[str, list[psutil.Process]]:
     application = spark.sparkContext.applicationId
-    executors = (each for each in psutil.process_iter() if application in arguments(each))
-    processes = (psutil.Process(), *psutil.Process().children(recursive=True), *executors)
+    return {
+        "driver": psutil.Process().children(recursive=True),
+        "executor": [each for each in psutil.process_iter() if application in arguments(each)],
+    }
+
+
+def spent(processes: Iterable[psutil.Process]) -> float:
     return sum(each.cpu_times().user + each.cpu_times().system for each in processes)
 
 
@@ -180,5 +228,5 @@ if __name__ == "__main__":
     result = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Java's output belongs in the log
     set_up_logging()
-    function = {"drain": drain}[sys.argv[1]]
+    function = {"drain": drain, "pace": pace}[sys.argv[1]]
     json.dump(function(**json.load(sys.stdin)), result)
