@@ -1,4 +1,4 @@
-"""A short chaos run proves the numbers exact, and proves them wrong on a table without versions."""
+"""Short chaos runs prove the numbers exact, and prove them wrong on a table without versions."""
 
 import json
 from pathlib import Path
@@ -7,40 +7,53 @@ from typing import Any
 import pytest
 
 import chaos
+import cluster_run
 from clickhouse_server import INIT_SQL, ClickHouse
+from cluster_faults import fault
 from faults import COMPONENTS
 from rules import REASONS
 from stack import Stack
 
 pytestmark = pytest.mark.services
 
-# Seeds that found a bug, and which.
-FOUND = {
-    "the job died of its report on a batch that it ran again after a crash": {
-        "SEED": "1",
-        "FAULTS": str(len(COMPONENTS)),  # one of each
-    },
-    "of two different repeats in two partitions, either may be the first": {
-        "SEED": "5",
-        "FAULTS": "4",  # they hit the executor and the driver, which have the order ids
-        "DEDUPLICATE_ORDERS": "true",
-    },
-}
+# The executors and the driver have the order ids of de-duplication.
+FAULTS_OF_CLUSTER = (
+    fault("kill", "leader"),
+    fault("kill", "active-master"),
+    fault("kill", "clickhouse"),
+    fault("kill", "executors"),
+    fault("kill", "driver"),
+)
 
 
-def result_of(seed: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((chaos.RESULTS / f"seed-{seed}.json").read_text())
+def result_of(run: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((chaos.RESULTS / f"{run}.json").read_text())
     return result
 
 
-@pytest.mark.parametrize("settings", FOUND.values(), ids=FOUND)
-def test_a_short_run_is_equal(monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]) -> None:
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
+def test_a_run_that_hits_each_component_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    # This seed once found that the job died of its report on a batch that ran again after a crash.
+    monkeypatch.setenv("SEED", "1")
+    monkeypatch.setenv("FAULTS", str(len(COMPONENTS)))
     assert chaos.main() == 0
-    result = result_of(settings["SEED"])
-    assert len(result["hits"]) == int(settings["FAULTS"])  # a component is hit again after all are
+    result = result_of("seed-1")
+    assert len(result["hits"]) == len(COMPONENTS)
     assert {"valid", "late", *REASONS} <= set(result["records"])
+
+
+def test_a_cluster_that_loses_one_of_each_is_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_run, "cluster_schedule", lambda seed: iter(FAULTS_OF_CLUSTER))
+    for name in ("CLUSTER", "DEDUPLICATE_ORDERS"):
+        monkeypatch.setenv(name, "true")
+    monkeypatch.setenv("SEED", "0")
+    monkeypatch.setenv("FAULTS", str(len(FAULTS_OF_CLUSTER)))
+    assert chaos.main() == 0
+    result = result_of("cluster-seed-0")
+    broker, master, clickhouse, *_ = (fault["hit"] for fault in result["faults"])
+    assert broker[0].startswith("broker")
+    assert master[0].startswith("master")
+    assert clickhouse == ["clickhouse"]
+    assert result["records"]["repeated"] > 0
 
 
 def create_table_without_versions(stack: Stack) -> None:
@@ -66,6 +79,6 @@ def test_a_run_on_a_table_without_versions_is_not_equal(tmp_path: Path) -> None:
         assert chaos.run(stack, chaos.Settings(seed=0, faults=1)) == 1
     finally:
         stack.down()
-    wrong = "\n".join(result_of("0")["wrong"])
+    wrong = "\n".join(result_of("seed-0")["wrong"])
     assert "appears 2 times" in wrong  # the reader saw it
     assert "duplicate " in wrong  # so did the recomputation
