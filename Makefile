@@ -19,6 +19,7 @@ PYTHON ?= python3
 TOPIC ?= transactions_agg
 MAX ?= 10
 TIMEOUT ?= 60
+CONSUMER ?= clickhouse-consumer
 SQL ?= SELECT * FROM aggregated_analytics ORDER BY window_start DESC LIMIT 10
 
 # What each test suite may import is in its pytest.ini: one process per suite.
@@ -31,7 +32,8 @@ LINT = .local/lint/bin/python -m
 BENCH_PATH = local-stack:verify:tests/support:tests/benchmarks
 QUICK_PARTS = start,recovery,freshness,processor,footprint,overload,producer,pace,job,consumer
 WHERE_KAFKA_IS = KAFKA_BOOTSTRAP_SERVERS="$${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:$${KAFKA_PORT:-9092}}"
-IN_DOCKER = $(COMPOSE) exec -T kafka true >/dev/null 2>&1
+# Any of the brokers, if there are several.
+IN_DOCKER = $(COMPOSE) ps --services --filter status=running 2>/dev/null | grep -q kafka
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify rejected test test-unit test-security test-browser test-compose test-chaos alarms chaos bench bench-quick audit docs lint-setup lint format clean
@@ -79,10 +81,10 @@ topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
 		$(MAKE) --no-print-directory setup && $(WHERE_KAFKA_IS) PYTHONPATH=verify .venv/bin/python local-stack/print_topic.py "$$TOPIC" "$$MAX"; \
 	fi
 
-verify: ## Recompute every window from transactions_raw and compare with the table
+verify: ## Recompute every window from transactions_raw and compare with the table; CONSUMER=...: with its table, in Docker
 	@if $(IN_DOCKER); then \
 		$(COMPOSE) run --rm -T --no-deps -e WATERMARK="$$WATERMARK" -e DEDUPLICATE_ORDERS="$$DEDUPLICATE_ORDERS" \
-			--volume "$(CURDIR)/verify:/app/verify:ro,z" clickhouse-consumer python verify/verify.py --timeout "$$TIMEOUT"; \
+			--volume "$(CURDIR)/verify:/app/verify:ro,z" "$$CONSUMER" python verify/verify.py --timeout "$$TIMEOUT"; \
 	else \
 		$(MAKE) --no-print-directory setup && $(WHERE_KAFKA_IS) CLICKHOUSE_HOST="$${CLICKHOUSE_HOST:-127.0.0.1}" .venv/bin/python verify/verify.py --timeout "$$TIMEOUT"; \
 	fi

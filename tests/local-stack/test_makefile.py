@@ -102,9 +102,9 @@ def test_a_line_that_programs_read_differently_is_refused(line: str) -> None:
 
 
 def arguments_of_compose(folder: Path, *make: str) -> list[str]:
-    """What the second call of Compose gets, if the first one finds a running Kafka."""
+    """What the second call of Compose gets, if the first one finds a running broker."""
     compose = folder / "compose"
-    compose.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    compose.write_text('#!/bin/sh\n[ "$1" = ps ] && echo kafka-2 || printf \'%s\\n\' "$@"\n')
     compose.chmod(0o755)
     shown = subprocess.run(
         ["make", "--silent", f"COMPOSE={compose}", *make],
@@ -153,3 +153,10 @@ def test_make_passes_on_which_rejected_records_to_show(tmp_path: Path) -> None:
     arguments = arguments_of_compose(tmp_path, "rejected", *chosen)
     assert [value for value in arguments if "=" in value] == chosen
     assert arguments[-3:] == ["clickhouse-consumer", "python", "verify/rejected.py"]
+
+
+@pytest.mark.parametrize("consumer", ["clickhouse-consumer", "clickhouse-consumer-2"])
+def test_make_verifies_the_table_of_a_consumer(consumer: str, tmp_path: Path) -> None:
+    chosen = [] if consumer == "clickhouse-consumer" else [f"CONSUMER={consumer}"]
+    arguments = arguments_of_compose(tmp_path, "verify", *chosen)
+    assert arguments[-5:-2] == [consumer, "python", "verify/verify.py"]
