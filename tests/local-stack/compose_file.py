@@ -1,4 +1,4 @@
-"""docker-compose.yml, as far as these tests read it."""
+"""docker-compose.yml and docker-compose.cluster.yml, as far as these tests read them."""
 
 import re
 from pathlib import Path
@@ -6,18 +6,19 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def services() -> dict[str, str]:
-    """The text of each service of docker-compose.yml, in the order of the file."""
-    text = (PROJECT / "docker-compose.yml").read_text()
+def services(file: str = "docker-compose.yml") -> dict[str, str]:
+    """The text of each service of a Compose file, in the order of the file."""
+    text = (PROJECT / file).read_text()
     inside = re.search(r"^services:\n(.*?)^volumes:", text, re.MULTILINE | re.DOTALL)
-    assert inside, "docker-compose.yml does not look as this function expects"
-    _, *parts = re.split(r"^  ([a-z-]+):", inside[1], flags=re.MULTILINE)
+    assert inside, f"{file} does not look as this function expects"
+    _, *parts = re.split(r"^  ([a-z0-9-]+):", inside[1], flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
-def environment(service: str) -> dict[str, str]:
-    """The variables of a service that docker-compose.yml sets itself, not those it passes on."""
-    pairs = re.findall(r"^      ([A-Z0-9_]+): (.+?)(?: #.*)?$", services()[service], re.MULTILINE)
+def environment(service: str, file: str = "docker-compose.yml") -> dict[str, str]:
+    """The variables of a service that a Compose file sets itself, not those it passes on."""
+    text = services(file)[service]
+    pairs = re.findall(r"^      ([A-Z0-9_]+): (.+?)(?: #.*)?$", text, re.MULTILINE)
     return {name: value for name, value in pairs if value != f"${{{name}:-}}"}
 
 

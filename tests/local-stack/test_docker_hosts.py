@@ -19,12 +19,15 @@ DEAD_PROXY = "http://127.0.0.1:9"
 
 
 class FakeSpark(BaseHTTPRequestHandler):
-    """Answers as the web page of a master with a worker."""
+    """Answers as the web pages of a master and of a worker that it knows."""
 
     def do_GET(self) -> None:
+        host, port = self.server.server_address[:2]
+        master = {"status": "ALIVE", "workers": [{"id": "worker-1", "state": "ALIVE"}]}
+        worker = {"id": "worker-1", "masterwebuiurl": f"http://{host!s}:{port}"}
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'{"status": "ALIVE", "aliveworkers": 1}')
+        self.wfile.write(json.dumps(master | worker).encode())
 
     def log_message(self, *_: object) -> None:
         """Keep the output of the test clean."""
