@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ DEADLINE_SEC = 180
 
 
 class Compose:
-    """Runs the Compose command that COMPOSE names: `docker-compose` or `docker compose`."""
+    """Runs a Compose command, by default the one that COMPOSE names."""
 
-    def __init__(self, *files: str) -> None:
-        self.command = os.environ.get("COMPOSE", "docker-compose").split()
+    def __init__(self, *files: str, command: str = "", services: Sequence[str] = SERVICES) -> None:
+        self.command = (command or os.environ.get("COMPOSE", "docker-compose")).split()
         self.command += [argument for name in files for argument in ("-f", name)]
+        self.services = services
         self.environment = {
             **os.environ,
             "COMPOSE_PROJECT_NAME": "purchase-analytics-test",
@@ -87,7 +89,7 @@ class Compose:
             containers = self.containers(service)
             return bool(containers) and all(map(is_healthy, containers))
 
-        for service in SERVICES:
+        for service in self.services:
             try:
                 eventually(lambda service=service: are_healthy(service), f"{service} is healthy")
             except AssertionError as error:
@@ -122,6 +124,17 @@ class Compose:
     def stored_orders(self) -> int:
         query = "SELECT sum(total_orders) FROM aggregated_analytics"
         return int(self.shell(f'docker-compose exec clickhouse-server {CLIENT} --query "{query}"'))
+
+
+def has_compose_2_24() -> bool:
+    """Whether `docker compose` is there and knows `!override`."""
+    version = ["docker", "compose", "version", "--short"]
+    try:
+        shown = subprocess.run(version, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        return False
+    numbers = [int(number) for number in re.findall(r"\d+", shown)[:2]]
+    return numbers >= [2, 24]
 
 
 def service_of(container: dict[str, Any]) -> str:

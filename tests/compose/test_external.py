@@ -2,28 +2,17 @@
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from compose import BUILD_SEC, Compose, is_healthy
+from compose import BUILD_SEC, Compose, has_compose_2_24, is_healthy
 from waiting import eventually
 
 pytestmark = pytest.mark.services
 
 OWN_PORTS = ("SPARK_MASTER_PORT", "SPARK_MASTER_WEBUI_PORT", "SPARK_UI_PORT")
 SERVICES = ("spark-master", "spark-worker", "spark-job", "clickhouse-consumer")
-
-
-def has_compose_2_24() -> bool:
-    version = ["docker", "compose", "version", "--short"]
-    try:
-        shown = subprocess.run(version, capture_output=True, text=True).stdout
-    except FileNotFoundError:
-        return False
-    numbers = [int(number) for number in re.findall(r"\d+", shown)[:2]]
-    return numbers >= [2, 24]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +29,8 @@ def external(built: Compose, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "CLICKHOUSE_HOST=clickhouse-server\n"
         "CLICKHOUSE_PASSWORD_FILE=secrets/password\n"
     )
-    ours = Compose("docker-compose.external.yml", "tests/compose/external.yml")
-    ours.command[: len(Compose().command)] = ["docker", "compose"]
+    files = ("docker-compose.external.yml", "tests/compose/external.yml")
+    ours = Compose(*files, command="docker compose")
     ours.environment |= {
         "COMPOSE_PROJECT_NAME": "purchase-analytics-external",
         "ENV_FILE": str(settings),
