@@ -260,3 +260,23 @@ def test_nothing_is_lost_and_nothing_counts_twice(cluster: Compose, traffic: Tra
         no_lag = dict.fromkeys(("spark-job", *CONSUMERS), 0)
         eventually_equal(lags, no_lag, "every group has read everything")
         assert len(workers()) == 2
+
+
+def test_a_server_that_lost_its_disk_is_filled_from_the_other_one(
+    cluster: Compose, tmp_path: Path
+) -> None:
+    guide = (PROJECT / "docs" / "production.md").read_text()
+    addresses = {"HEALTHY:8123": "localhost:8123", "NEW:8123": "localhost:8133"}
+    commands = re.findall(r"^curl .*all\.native$", guide, re.MULTILINE)
+    cluster("rm", "--stop", "--force", "clickhouse-server-2")
+    project = cluster.environment["COMPOSE_PROJECT_NAME"]
+    cluster.run(["docker", "volume", "rm", f"{project}_clickhouse-2-data"], 60)
+    cluster("up", "-d")
+    cluster.wait_until_healthy()
+    assert stored_orders("clickhouse-server-2") == 0  # its group has read everything before
+    with logs_on_failure(cluster, "after a lost disk"):
+        for command in commands:
+            for name, address in addresses.items():
+                command = command.replace(name, address)
+            cluster.shell(command.replace("all.native", str(tmp_path / "all.native")))
+        assert "all equal" in cluster.make("verify", "CONSUMER=clickhouse-consumer-2")
