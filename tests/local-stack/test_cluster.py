@@ -80,6 +80,11 @@ def test_either_master_can_take_over() -> None:
     assert " --port 7177 --webui-port 8180" in command(SERVICES_OF_CLUSTER["spark-master-2"])
 
 
+def test_a_worker_that_no_master_knows_gives_up_early() -> None:
+    options = environment("spark-worker-2")["SPARK_WORKER_OPTS"]
+    assert options.endswith(f" -Dspark.worker.cleanup.appDataTtl=86400{cluster.WORKER_GIVES_UP}")
+
+
 def test_each_clickhouse_is_fed_by_a_group_of_its_own() -> None:
     fed = {
         name: (environment(name)["CLICKHOUSE_PORT"], environment(name).get("CONSUMER_GROUP"))

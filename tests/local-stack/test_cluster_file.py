@@ -51,6 +51,12 @@ def test_a_worker_differs_from_that_of_one_machine_by_its_masters_only() -> None
     assert commands[1] == commands[0].replace('"spark://spark-master:7077"', "*masters")
 
 
+def test_a_worker_gives_up_as_early_as_in_the_local_cluster() -> None:
+    options = compose_file.environment("spark-worker", FILE)["SPARK_WORKER_OPTS"]
+    of_one = compose_file.environment("spark-worker")["SPARK_WORKER_OPTS"]
+    assert options == of_one + cluster.WORKER_GIVES_UP
+
+
 def test_there_are_as_many_instances_as_in_the_local_cluster() -> None:
     for service in ("zookeeper", "kafka", "clickhouse-server", "spark-master"):
         assert len(instances(service)) == CLUSTER[service]
