@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Collection
 
 from paths import TOOLS
-from ports import SAFE_PORTS, StackSettings, is_free
+from ports import MAX_PORT, SAFE_PORTS, StackSettings, is_free
 from services import ports_of
 from supervision import StackError
 
@@ -45,8 +45,9 @@ def check_ports(services: Collection[str], stack: StackSettings) -> None:
 def other_port(port: int, stack: StackSettings) -> int:
     """A free port that the stack does not use, 10,000 above this one if possible."""
     candidates: list[int] = [port + 10000, *SAFE_PORTS]
-    own = [used for first in stack.ports().values() for used in stack.block(first)]
-    return next(p for p in candidates if p <= 65535 and p not in own and is_free(p))
+    own = {used for first in stack.ports().values() for used in stack.block(first)}
+    blocks = (stack.block(p) for p in candidates if stack.block(p)[-1] <= MAX_PORT)
+    return next(b[0] for b in blocks if own.isdisjoint(b) and all(map(is_free, b)))
 
 
 def check_same_ports(stack: StackSettings) -> None:
@@ -61,7 +62,7 @@ def check_same_ports(stack: StackSettings) -> None:
     for variable, value in running.saved().items():
         if wanted.get(variable, value) != value:
             raise StackError(
-                f"the stack in {stack.directory} runs with {variable}={value};"
+                f"the stack in {stack.directory} runs with {variable}={value or 0};"
                 " stop it with make local-down first"
             )
 

@@ -1,7 +1,7 @@
 """A cluster: what `make local-up CLUSTER=1` changes in the stack.
 
 Most services have several instances, as many as `ports.CLUSTER` says, and any one of them may die.
-The first instance of a service has its name, ports and folder without a cluster; each further one
+The first instance keeps the name, ports and folder that it has without a cluster; each further one
 has a number in its name, higher ports, and a folder of its own. Each ClickHouse server gets the
 whole table from a consumer group of its own.
 """
@@ -30,9 +30,9 @@ KAFKA_SETTINGS = {
 }
 # A session ends at most 10 s after its client died. Spark's masters ask for 60 s.
 ZOOKEEPER_PROPERTIES = "initLimit=10\nsyncLimit=5\nmaxSessionTimeout=10000\n"
-# A worker whose master has gone asks that one only, until the new master calls, which it does not if
-# a master that hung has deleted the worker from ZooKeeper. By default, such a worker ends after 11
-# minutes, starts again and asks all masters; with these settings, after 1 to 2 minutes.
+# A worker whose master has gone asks that one only, until the new master calls. That one does not
+# call if a master that hung has deleted the worker from ZooKeeper. By default, such a worker ends
+# after 11 minutes, starts again and asks all masters; with these settings, after 1 to 2 minutes.
 WORKER_GIVES_UP = (
     " -Dspark.worker.initialRegistrationRetries=9"  # 5 to 15 s apart
     " -Dspark.worker.maxRegistrationRetries=8"  # the others would be 30 to 90 s apart

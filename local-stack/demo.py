@@ -198,7 +198,7 @@ def main(env: Mapping[str, str]) -> int:
     try:
         duration_sec = positive_number(env, "DURATION", 90)
         rate = positive_number(env, "RATE", 200)
-        stack = Stack.from_env({**env, "STACK_DIR": str(DIRECTORY)})
+        stack = Stack.from_env({**env, "STACK_DIR": str(DIRECTORY), "CLUSTER": ""})
         settings = load()
     except (SettingsError, VerifySettingsError) as error:
         print(error, file=sys.stderr)

@@ -34,6 +34,7 @@ CLUSTER = {
     "spark-worker": 2,
     "clickhouse-consumer": 4,  # two for each ClickHouse server
 }
+MAX_PORT = 65535
 PORT_STEP = 100  # from the port of an instance to that of the next one
 SAFE_PORTS = range(15000, 32000)  # below the ports that systems give to outgoing connections
 
@@ -88,6 +89,8 @@ class StackSettings:
         used: set[int] = set()
         for variable, first in stack.ports().items():
             for port in stack.block(first):
+                if port > MAX_PORT:
+                    raise SettingsError(f"{variable} is too high for CLUSTER=1, which adds 300")
                 if port in used:
                     raise SettingsError(
                         f"{variable} must be a port of its own, {port} is used twice"
@@ -173,8 +176,8 @@ DEFAULT_PORTS = StackSettings().ports()
 def port_from(env: Mapping[str, str], variable: str) -> int:
     """The port that a variable sets, or its default. Raises SettingsError."""
     text = env.get(variable) or str(getattr(StackSettings, variable.lower()))
-    if not (text.isdecimal() and 1 <= int(text) <= 65535):
-        raise SettingsError(f"{variable} must be a port from 1 to 65535, not {text!r}")
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_PORT):
+        raise SettingsError(f"{variable} must be a port from 1 to {MAX_PORT}, not {text!r}")
     return int(text)
 
 

@@ -268,6 +268,7 @@ def test_a_server_that_lost_its_disk_is_filled_from_the_other_one(
     guide = (PROJECT / "docs" / "production.md").read_text()
     addresses = {"HEALTHY:8123": "localhost:8123", "NEW:8123": "localhost:8133"}
     commands = re.findall(r"^curl .*all\.native$", guide, re.MULTILINE)
+    assert len(commands) == 2
     cluster("rm", "--stop", "--force", "clickhouse-server-2")
     project = cluster.environment["COMPOSE_PROJECT_NAME"]
     cluster.run(["docker", "volume", "rm", f"{project}_clickhouse-2-data"], 60)

@@ -104,6 +104,10 @@ def test_a_running_stack_stays_what_it_is(kind: str, tmp_path: Path) -> None:
     with pytest.raises(StackError, match=f" runs with {kind.upper()}=1; stop it"):
         checks.check_same_ports(StackSettings(tmp_path))
 
+    (tmp_path / "ports.json").write_text(json.dumps(StackSettings(tmp_path).saved()))
+    with pytest.raises(StackError, match=f" runs with {kind.upper()}=0; stop it"):
+        checks.check_same_ports(running)
+
 
 def test_the_data_of_a_cluster_is_for_a_cluster_only(tmp_path: Path) -> None:
     (tmp_path / "ports.json").write_text(json.dumps(StackSettings(tmp_path, cluster=True).saved()))
