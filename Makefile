@@ -33,7 +33,8 @@ BENCH_PATH = local-stack:verify:tests/support:tests/benchmarks
 QUICK_PARTS = start,recovery,freshness,processor,footprint,overload,producer,pace,job,consumer
 WHERE_KAFKA_IS = KAFKA_BOOTSTRAP_SERVERS="$${KAFKA_BOOTSTRAP_SERVERS:-127.0.0.1:$${KAFKA_PORT:-9092}}"
 # Any of the brokers, if there are several.
-IN_DOCKER = $(COMPOSE) ps --services --filter status=running 2>/dev/null | grep -q kafka
+RUNNING_BROKER = $(COMPOSE) ps --services --filter status=running 2>/dev/null | grep '^kafka' | head -n 1
+IN_DOCKER = [ -n "$$($(RUNNING_BROKER))" ]
 
 .DEFAULT_GOAL := help
 .PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify rejected test test-unit test-security test-browser test-compose test-chaos alarms chaos bench bench-quick audit docs lint-setup lint format clean
@@ -75,8 +76,8 @@ query: ## Ask the running pipeline: make query SQL="SELECT count() FROM aggregat
 	@$(PYTHON) local-stack/query.py "$$SQL"
 
 topics: ## Print messages of a topic: make topics TOPIC=transactions_raw MAX=5
-	@if $(IN_DOCKER); then \
-		$(COMPOSE) exec -T kafka kafka-console-consumer --bootstrap-server kafka:29092 --topic "$$TOPIC" --from-beginning --max-messages "$$MAX" --timeout-ms 10000; \
+	@broker=$$($(RUNNING_BROKER)); if [ -n "$$broker" ]; then \
+		$(COMPOSE) exec -T "$$broker" kafka-console-consumer --bootstrap-server "$$broker:29092" --topic "$$TOPIC" --from-beginning --max-messages "$$MAX" --timeout-ms 10000; \
 	else \
 		$(MAKE) --no-print-directory setup && $(WHERE_KAFKA_IS) PYTHONPATH=verify .venv/bin/python local-stack/print_topic.py "$$TOPIC" "$$MAX"; \
 	fi
