@@ -17,6 +17,8 @@ NO_EXECUTOR = (
     " free memory and a writable folder? Their logs say more (docs/troubleshooting.md)"
 )
 
+LOST_OFFSETS = re.compile(r"Partition (\S+) offset was changed from ([0-9]+) to ([0-9]+)")
+
 
 def is_failure_of_kafka(error: Exception) -> bool:
     """Whether the query has failed because of Kafka, so that it can go on once Kafka answers."""
@@ -44,6 +46,13 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
         )
     if isinstance(error, NoExecutor) or "stopped SparkContext" in text:
         return f"{failure}: {NO_EXECUTOR}"
+    if match := LOST_OFFSETS.search(text):
+        partition, read, end = match.groups()
+        return (
+            f"Kafka has lost records that this job had already counted: {partition} now ends at"
+            f" offset {end}, and the job had read up to {read}. So that the table counts what Kafka"
+            " still has, rebuild it (docs/production.md)"
+        )
     if "data may have been lost because they are not available in Kafka" in text:
         return (
             f"Kafka has deleted records of {settings.raw_topic} that this job had not read;"

@@ -79,6 +79,21 @@ def test_records_deleted_before_they_were_read_end_the_job_with_advice(
     assert "deleted records of aged_raw that this job had not read" in last_line
 
 
+def test_records_that_kafka_lost_after_they_were_counted_end_the_job_with_advice(
+    pipeline: Pipeline,
+) -> None:
+    job = SecondJob(pipeline, "lost")
+    pipeline.send(job.raw_topic, [transaction(transaction_time=now())] * 50)
+    job.run_first_batch()
+    pipeline.stack.stop("kafka")  # its disk has forgotten them: as after a power cut
+    for segment in (pipeline.stack.directory / "kafka").glob(f"{job.raw_topic}-*/*.log"):
+        segment.write_bytes(b"")
+    pipeline.stack.start("kafka")
+    pipeline.stack.wait_until_healthy()
+    last_line = job.run_until_it_fails()
+    assert re.search(r"lost records .* counted: lost_raw-\d now ends at offset 0", last_line)
+
+
 def test_a_query_that_cannot_start_ends_with_the_reason(pipeline: Pipeline) -> None:
     job = SecondJob(pipeline, "impossible")
     last_line = job.run_until_it_fails(CHECKPOINT_LOCATION="/dev/null/checkpoint")

@@ -50,11 +50,19 @@ class JavaError(Py4JJavaError):  # type: ignore[misc]
             f" to go on without them, {START_OVER}",
         ),
         (
+            "[STREAM_FAILED] Query terminated with exception: Some data may have been lost because"
+            " they are not available in Kafka any more;\neither...\nReason:\n"
+            "Partition raw-2 offset was changed from 17 to 9.\nThis could be either...",
+            "Kafka has lost records that this job had already counted: raw-2 now ends at offset 9,"
+            " and the job had read up to 17. So that the table counts what Kafka still has, rebuild"
+            " it (docs/production.md)",
+        ),
+        (
             "[STREAM_FAILED] Query terminated: Task failed\n\tat Executor.run",
             "the query failed: [STREAM_FAILED] Query terminated: Task failed",
         ),
     ],
-    ids=["operators", "schema", "damaged", "deleted", "other"],
+    ids=["operators", "schema", "damaged", "deleted", "lost", "other"],
 )
 def test_each_failure_of_the_query_has_its_advice(text: str, line: str) -> None:
     settings = Settings(checkpoint_location="/data/checkpoints", raw_topic="raw")
