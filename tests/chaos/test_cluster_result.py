@@ -45,15 +45,17 @@ def test_the_gap_in_writes_is_that_of_the_worst_partition() -> None:
 
 
 def test_the_committed_runs_are_equal() -> None:
-    assert {run["verdict"] for run in summary.runs("cluster-")} <= {"equal"}
+    assert [run["verdict"] for run in summary.runs("cluster-")] == ["equal"] * 3
 
 
 def test_the_committed_runs_hit_every_component_four_times() -> None:
     hits = cluster_summary.hits()
-    assert not hits or min(hits[name].total() for name in COMPONENTS) >= 4
+    assert min(hits[name].total() for name in COMPONENTS) >= 4
 
 
 @pytest.mark.parametrize(("name", "gap", "longest_sec"), PROMISED_SEC)
 def test_the_committed_runs_keep_what_is_promised(name: str, gap: str, longest_sec: int) -> None:
-    for run in summary.runs("cluster-"):
-        assert run["gaps_sec"].get(name, {}).get(gap, 0) < longest_sec
+    runs = [run["gaps_sec"] for run in summary.runs("cluster-")]
+    found = [gaps[name][gap] for gaps in runs if name in gaps]
+    assert found
+    assert max(found) < longest_sec
