@@ -90,7 +90,7 @@ class StackSettings:
         for variable, first in stack.ports().items():
             for port in stack.block(first):
                 if port > MAX_PORT:
-                    raise SettingsError(f"{variable} is too high for CLUSTER=1, which adds 300")
+                    raise SettingsError(f"{variable} is too high: CLUSTER=1 also needs {port}")
                 if port in used:
                     raise SettingsError(
                         f"{variable} must be a port of its own, {port} is used twice"
