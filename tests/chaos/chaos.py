@@ -6,11 +6,12 @@ counted. A reader polls the table like any user. At the end, every window is rec
 transactions_raw. Settings: SEED (1), FAULTS (24) or MINUTES, RATE (200 records per second),
 DEDUPLICATE_ORDERS (false).
 
-CLUSTER=1 runs on a cluster: see cluster_run.py.
+CLUSTER=1 runs on a cluster: see cluster_run.py. SCENARIO=power and others do more than kill and
+freeze: see scenarios/.
 
-Writes .local/chaos/seed-SEED.json, on a cluster cluster-seed-SEED.json. Exits with 0 if all is
-equal, 1 if not, 2 if a setting is wrong or too little happened to prove anything, 3 if a component
-did not recover.
+Writes .local/chaos/seed-SEED.json, of a cluster or a scenario with its name in front. Exits with 0
+if all is equal, 1 if not, 2 if a setting is wrong, the machine lacks something, or too little
+happened to prove anything, 3 if a component did not recover.
 """
 
 import json
@@ -20,7 +21,7 @@ import shutil
 import signal
 import sys
 import time
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,18 +29,19 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from chaos_run import ChaosRun, say
 from cluster_run import ClusterRun
 from faults import COMPONENTS, NotRecovered
-from gaps import show_gaps, worst_gaps
 from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
 from stack import Stack, StackError
 
+RUNS: dict[str, type[ChaosRun]] = {"": ChaosRun, "cluster": ClusterRun}
 RESULTS = LOCAL / "chaos"
 DIRECTORY = RESULTS / "stack"
 READY_SEC = 240
 
 Number = Annotated[int, Field(ge=0, title="a whole number")]
 Flag = Annotated[bool, Field(title="true or false")]
+Scenario = Annotated[Literal[tuple(RUNS)], Field(title=f"one of {', '.join(filter(None, RUNS))}")]
 
 
 class Settings(BaseSettings):
@@ -59,6 +61,18 @@ class Settings(BaseSettings):
     """As for the job."""
     cluster: Flag = False
     """Run on a cluster, whose faults are in cluster_faults.py: 44 have every kind of them."""
+    scenario: Scenario = ""
+    """Which faults to inflict, other than to kill and freeze: see RUNS."""
+
+    @property
+    def run_name(self) -> str:
+        """The name of the result, such as seed-1, cluster-seed-1 or power-seed-1."""
+        kind = "cluster" if self.cluster else self.scenario
+        return f"{kind}-seed-{self.seed}".removeprefix("-")
+
+    @property
+    def kind(self) -> type[ChaosRun]:
+        return RUNS["cluster" if self.cluster else self.scenario]
 
 
 def load() -> Settings:
@@ -76,9 +90,21 @@ def load() -> Settings:
 def run(stack: Stack, settings: Settings) -> int:
     """Start a stack, run chaos on it and write the result; the exit code. Raises StackError."""
     deduplicate = settings.deduplicate_orders
-    stack.up({"DEDUPLICATE_ORDERS": str(deduplicate).lower()}, deadline_sec=READY_SEC)
-    kind = ClusterRun if settings.cluster else ChaosRun
-    chaos = kind(stack, settings.seed, settings.rate, deduplicate)
+    with settings.kind.surroundings(stack, settings.seed) as environment:
+        try:
+            stack.up(
+                {"DEDUPLICATE_ORDERS": str(deduplicate).lower(), **environment},
+                deadline_sec=READY_SEC,
+            )
+            chaos = settings.kind(stack, settings.seed, settings.rate, deduplicate)
+            return run_on(chaos, settings)
+        finally:
+            if stack.is_up():
+                stack.down()
+
+
+def run_on(chaos: ChaosRun, settings: Settings) -> int:
+    """Run chaos on a stack that is up and write the result; the exit code. Raises StackError."""
     minutes, faults = settings.minutes, settings.faults
     end = time.monotonic() + 60 * minutes
     say(f"\nseed {settings.seed}: {f'{minutes} minutes' if minutes else f'{faults} faults'}")
@@ -86,15 +112,12 @@ def run(stack: Stack, settings: Settings) -> int:
         chaos.inflict_faults(lambda done: time.monotonic() > end if minutes else done >= faults)
         differences = chaos.settle()
     except (NotRecovered, StackError) as error:
-        show_failure(stack, error)
+        show_failure(chaos.stack, error)
         return 3
     found = result(chaos, differences)
-    if settings.cluster:
-        found["gaps_sec"] = worst_gaps(chaos.done)
-        show_gaps(found["gaps_sec"])
+    found |= chaos.findings()
     RESULTS.mkdir(parents=True, exist_ok=True)
-    name = f"{'cluster-' if settings.cluster else ''}seed-{settings.seed}.json"
-    (RESULTS / name).write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / f"{settings.run_name}.json").write_text(json.dumps(found, indent=1) + "\n")
     show(found)
     return EXIT_CODES[found["verdict"]]
 
@@ -118,6 +141,9 @@ def main() -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    if missing := settings.kind.missing():
+        print(f"skipped: {missing}", file=sys.stderr)
+        return 2
     if old := Stack.last_started_in(DIRECTORY):  # by a run that was killed
         old.down(say=lambda _: None)
     shutil.rmtree(DIRECTORY, ignore_errors=True)
@@ -130,9 +156,6 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return 130
-    finally:
-        if stack.is_up():
-            stack.down()
 
 
 if __name__ == "__main__":

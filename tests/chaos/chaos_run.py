@@ -2,8 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -34,7 +34,24 @@ GIVE_UP_ANSWERS = 30  # if the answer stays wrong
 
 
 class ChaosRun:
-    """A run on one stack, which has to be up. `rate` is the producer's, in records per second."""
+    """A run on one stack, which has to be up. `rate` is the producer's, in records per second.
+
+    Other kinds of runs are classes on top of this one, which `chaos.RUNS` lists.
+    """
+
+    @classmethod
+    def missing(cls) -> str:
+        """What this machine lacks for such a run, for a person; nothing if it can run."""
+        return ""
+
+    @classmethod
+    @contextmanager
+    def surroundings(cls, stack: Stack, seed: int) -> Iterator[dict[str, str]]:
+        """What must be there before the stack starts and until it has stopped, such as disks.
+
+        Yields variables for the environment of all services. The folder of the stack is empty.
+        """
+        yield {}
 
     def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:
         self.stack, self.seed = stack, seed
@@ -93,6 +110,7 @@ class ChaosRun:
                 "components": fault.components,
                 "lasted_sec": round(lasted_sec, 1) if fault.seconds else 0,
                 "recovery_sec": round(recovery_sec, 1),
+                **self.injector.notes,
             }
         )
         elapsed_sec = time.monotonic() - self.start
@@ -116,6 +134,10 @@ class ChaosRun:
         except AssertionError as error:
             raise NotRecovered(str(error)) from None
         return time.monotonic() - start
+
+    def findings(self) -> dict[str, Any]:
+        """What else the result of this kind of run contains, ready for JSON."""
+        return {}
 
     def settle(self) -> list[str]:
         """Wait until nothing is under way, then compare each table with the recomputation.

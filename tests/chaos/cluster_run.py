@@ -6,13 +6,14 @@ order that arrived after the last one, and all replicas are in sync again.
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from chaos_run import ChaosRun, say
 from cluster_faults import cluster_schedule
 from cluster_injection import ClusterInjector
 from cluster_roles import Roles
 from faults import Fault
-from gaps import GAPS, longest_gap
+from gaps import GAPS, longest_gap, show_gaps, worst_gaps
 from looper import Looper
 from prober import Prober, longest_write_gap, lost_or_repeated
 from raw_topic import RawTopic
@@ -66,6 +67,11 @@ class ClusterRun(ChaosRun):
             max(longest_gap(reader.answered_at, begin, end) for reader in readers),
         )
         return {name: round(gap, 1) for name, gap in zip(GAPS, gaps, strict=True)}
+
+    def findings(self) -> dict[str, Any]:
+        worst = worst_gaps(self.done)
+        show_gaps(worst)
+        return {"gaps_sec": worst}
 
     def settle(self) -> list[str]:
         """As ChaosRun does; also check that no acknowledged order is lost or repeated."""

@@ -23,6 +23,8 @@ class Injector:
 
     def __init__(self, stack: Stack, producer: Producer) -> None:
         self.stack, self.producer = stack, producer
+        # About the latest fault, for the result: what was seen, what a person had to do.
+        self.notes: dict[str, object] = {}
 
     def inflict(self, fault: Fault) -> datetime:
         """Inflict a fault and wait until it is over. Raises NotRecovered if its target is missing.

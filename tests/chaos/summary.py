@@ -16,12 +16,12 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def runs(prefix: str = "") -> list[dict[str, Any]]:
-    """What `make chaos` wrote, by seed; with the prefix "cluster-", what it wrote of a cluster."""
+    """What `make chaos` wrote, by seed; with the prefix "power-", what SCENARIO=power wrote."""
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{prefix}seed-*.json"))]
 
 
-def all_faults() -> list[dict[str, Any]]:
-    return [fault for run in runs() for fault in run["faults"]]
+def all_faults(prefix: str = "") -> list[dict[str, Any]]:
+    return [fault for run in runs(prefix) for fault in run["faults"]]
 
 
 def runs_table(prefix: str = "") -> str:
@@ -73,10 +73,21 @@ def other_faults_table() -> str:
     )
 
 
-def recovery_times() -> defaultdict[str, list[float]]:
+def scenario_table(prefix: str) -> str:
+    """One row per fault of a scenario."""
+    return table(
+        ["fault", "times", "recovery: median, worst"],
+        (
+            [name, len(seconds), in_seconds(seconds)]
+            for name, seconds in sorted(recovery_times(prefix).items())
+        ),
+    )
+
+
+def recovery_times(prefix: str = "") -> defaultdict[str, list[float]]:
     """Seconds to recover, by kind and components."""
     times: defaultdict[str, list[float]] = defaultdict(list)
-    for fault in all_faults():
+    for fault in all_faults(prefix):
         name = f"{fault['kind']} {' and '.join(fault['components'])}"
         times[name].append(fault["recovery_sec"])
     return times
