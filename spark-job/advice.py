@@ -5,12 +5,16 @@ import re
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException, StreamingQueryException
 
+from counted import RecordsLost
 from health import NoExecutor
 from known_topics import TopicReplaced
 from refusals import Refused
 from settings import Settings
 
-FAILURES = (PySparkException, Py4JError, ConnectionError, NoExecutor, TopicReplaced, Refused)
+FAILURES = (
+    *(PySparkException, Py4JError, ConnectionError, NoExecutor),
+    *(TopicReplaced, RecordsLost, Refused),
+)
 JVM_EXITED = "the Spark driver's JVM has exited; restart the job"
 NO_EXECUTOR = (
     "this job has no Spark executor. Is the Spark master running, and a worker that has enough"
@@ -48,10 +52,12 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
         return f"{failure}: {NO_EXECUTOR}"
     if match := LOST_OFFSETS.search(text):
         partition, read, end = match.groups()
+        text = f"{partition} now ends at offset {end}, and the job had read up to {read}"
+    if match or isinstance(error, RecordsLost):
         return (
-            f"Kafka has lost records that this job had already counted: {partition} now ends at"
-            f" offset {end}, and the job had read up to {read}. So that the table counts what Kafka"
-            " still has, rebuild it (docs/production.md)"
+            f"Kafka has lost records that this job had already counted: {text}."
+            f" To count all that Kafka still has, {start_over}; windows that had counted the lost"
+            " records keep them (docs/production.md)"
         )
     if "data may have been lost because they are not available in Kafka" in text:
         return (

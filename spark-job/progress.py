@@ -61,6 +61,10 @@ def median_arrival_delay() -> Column:
     return F.percentile_approx(delay_ms, 0.5, MEDIAN_ACCURACY) / 1000
 
 
+def newest_arrival() -> Column:
+    return F.unix_millis(F.max("timestamp"))
+
+
 def maximum(values: list[Any]) -> Any:
     return max((value for value in values if value is not None), default=None)
 
@@ -74,6 +78,7 @@ OBSERVED = {
     "valid": Observed(number_valid, sum),
     "last_window": Observed(last_valid_minute, maximum),
     "arrival_delay_sec": Observed(median_arrival_delay, newest),
+    "newest_arrival_ms": Observed(newest_arrival, maximum),
     **{verdict: Observed(partial(number_of, verdict), sum) for verdict in NOT_VALID},
     **{f"{verdict}_at": Observed(partial(place_of_one, verdict), newest) for verdict in NOT_VALID},
 }
@@ -115,10 +120,11 @@ class Reporter:
         self.newest: StreamingQueryProgress | None = None
         self.newest_with_records: StreamingQueryProgress | None = None
 
-    def look(self, query: StreamingQuery) -> None:
-        """Take note of the batches that have ended since the last call."""
+    def look(self, query: StreamingQuery) -> list[StreamingQueryProgress]:
+        """Take note of the batches that have ended since the last call; returns them."""
         last_seen = self.newest.timestamp if self.newest else ""
-        for batch in progress_since(query, last_seen):
+        ended = progress_since(query, last_seen)
+        for batch in ended:
             self.newest = batch
             if batch.numInputRows > 0:
                 self._add(batch)
@@ -126,6 +132,7 @@ class Reporter:
             (source,) = self.newest.sources  # also of a batch that had only aborted transactions
             if source.endOffset not in (None, "null"):  # as before the first batch
                 self._offsets.commit(source.endOffset)
+        return ended
 
     def _add(self, batch: StreamingQueryProgress) -> None:
         if not self.newest_with_records:

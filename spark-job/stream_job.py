@@ -17,12 +17,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pyspark
+from kafka.errors import KafkaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from advice import FAILURES, advice, is_failure_of_kafka
+from counted import CountedRecords, RecordsLost
 from health import Health, NoExecutor, has_ended
 from kafka_access import SettingsError
 from kafka_options import kafka_options
@@ -134,25 +136,31 @@ def start_query(spark: SparkSession, settings: Settings) -> StreamingQuery:
 
 
 def watch(
-    query: StreamingQuery, health: Health, topics: KnownTopics, stop: Stop, reporter: Reporter
+    query: StreamingQuery,
+    health: Health,
+    topics: KnownTopics,
+    counted: CountedRecords,
+    stop: Stop,
+    reporter: Reporter,
 ) -> None:
     """Log progress until a stop is requested.
 
-    Raises StreamingQueryException if the query fails, NoExecutor, or TopicReplaced.
+    Raises StreamingQueryException if the query fails, NoExecutor, TopicReplaced or RecordsLost.
     """
     next_look = time.monotonic() + LOOK_INTERVAL_SEC
     try:
         while not stop.requested and not query.awaitTermination(1):
             health.check()
-            reporter.look(query)
+            counted.add(reporter.look(query))
             if time.monotonic() >= next_look:
                 next_look += LOOK_INTERVAL_SEC
                 reporter.log()
                 topics.check()
     finally:
         query.stop()  # or it logs stack traces when its session ends
-        reporter.look(query)
+        last = reporter.look(query)
         reporter.log()
+        counted.add(last)
 
 
 def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: Reporter) -> None:
@@ -160,13 +168,21 @@ def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: 
 
     Raises the error of any other failure.
     """
-    topics = KnownTopics(spark, settings)
+    topics, counted = KnownTopics(spark, settings), CountedRecords(spark, settings)
     wait_for_topics(settings, stop)
     while not stop.requested:
         try:
             topics.check()
+            counted.check()
             query = start_query(spark, settings)
-            watch(query, Health(spark, settings), topics, stop, reporter)
+            watch(query, Health(spark, settings), topics, counted, stop, reporter)
+        except KafkaError as error:
+            logger.warning("Kafka does not say what it still has: %s", type(error).__name__)
+            stop.wait(RESTART_DELAY_SEC)
+            wait_for_topics(settings, stop)
+        except RecordsLost:
+            topics.check()  # a new topic has other records, too
+            raise
         except PySparkException as error:
             topics.check()  # to Spark, a new topic may be one that has lost records
             if has_ended(spark):

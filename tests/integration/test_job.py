@@ -79,10 +79,13 @@ def test_records_deleted_before_they_were_read_end_the_job_with_advice(
     assert "deleted records of aged_raw that this job had not read" in last_line
 
 
+@pytest.mark.parametrize(
+    ("new_records", "found"), [(0, "now ends at offset 0"), (60, "has newer records from offset 0")]
+)
 def test_records_that_kafka_lost_after_they_were_counted_end_the_job_with_advice(
-    pipeline: Pipeline,
+    pipeline: Pipeline, new_records: int, found: str
 ) -> None:
-    job = SecondJob(pipeline, "lost")
+    job = SecondJob(pipeline, f"lost_{new_records}")
     pipeline.send(job.raw_topic, [transaction(transaction_time=now())] * 50)
     job.run_first_batch()
     pipeline.stack.stop("kafka")  # its disk has forgotten them: as after a power cut
@@ -90,8 +93,9 @@ def test_records_that_kafka_lost_after_they_were_counted_end_the_job_with_advice
         segment.write_bytes(b"")
     pipeline.stack.start("kafka")
     pipeline.stack.wait_until_healthy()
+    pipeline.send(job.raw_topic, [transaction(transaction_time=now())] * new_records)
     last_line = job.run_until_it_fails()
-    assert re.search(r"lost records .* counted: lost_raw-\d now ends at offset 0", last_line)
+    assert re.search(rf"lost records .* counted: {job.raw_topic}-\d {found}", last_line)
 
 
 def test_a_query_that_cannot_start_ends_with_the_reason(pipeline: Pipeline) -> None:

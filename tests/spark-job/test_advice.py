@@ -54,8 +54,8 @@ class JavaError(Py4JJavaError):  # type: ignore[misc]
             " they are not available in Kafka any more;\neither...\nReason:\n"
             "Partition raw-2 offset was changed from 17 to 9.\nThis could be either...",
             "Kafka has lost records that this job had already counted: raw-2 now ends at offset 9,"
-            " and the job had read up to 17. So that the table counts what Kafka still has, rebuild"
-            " it (docs/production.md)",
+            f" and the job had read up to 17. To count all that Kafka still has, {START_OVER};"
+            " windows that had counted the lost records keep them (docs/production.md)",
         ),
         (
             "[STREAM_FAILED] Query terminated: Task failed\n\tat Executor.run",

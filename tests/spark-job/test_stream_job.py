@@ -12,6 +12,7 @@ from pyspark.errors import PySparkRuntimeError, StreamingQueryException
 
 import stream_job
 from advice import NO_EXECUTOR
+from counted import RecordsLost
 from known_topics import TopicReplaced
 from lifecycle import Stop
 from settings import Settings
@@ -57,6 +58,23 @@ class FakeTopics:
             raise TopicReplaced
 
 
+class FakeCounted:
+    """Records that Kafka still has, until some are lost."""
+
+    lost = False
+
+    def __init__(self) -> None:
+        self.added: list[object] = []
+
+    def add(self, batches: list[object]) -> None:
+        self.added += batches
+        self.check()
+
+    def check(self) -> None:
+        if self.lost:
+            raise RecordsLost("raw-0 has newer records")
+
+
 class FakeHealth:
     """Counts the checks of a query that has executors."""
 
@@ -73,9 +91,10 @@ class Harness:
         self.stop = Stop()
         self.on_start: Callable[[], Any] = lambda: FakeQuery(self.stop)
         self.waits_for_topics = 0
-        self.spark, self.topics = FakeSpark(), FakeTopics()
+        self.spark, self.topics, self.counted = FakeSpark(), FakeTopics(), FakeCounted()
         monkeypatch.setattr(stream_job, "session", lambda *_: self.spark)
         monkeypatch.setattr(stream_job, "KnownTopics", lambda *_: self.topics)
+        monkeypatch.setattr(stream_job, "CountedRecords", lambda *_: self.counted)
         monkeypatch.setattr(stream_job, "Health", lambda *_: FakeHealth())
         monkeypatch.setattr(stream_job, "has_ended", lambda spark: spark.has_ended)
         monkeypatch.setattr(stream_job, "RESTART_DELAY_SEC", 0)
@@ -113,8 +132,10 @@ class FakeReporter:
 
     looks = logs = 0
 
-    def look(self, _query: object) -> None:
+    def look(self, _query: object) -> list[int]:
+        """Each look finds one batch."""
         self.looks += 1
+        return [self.looks]
 
     def log(self) -> None:
         self.logs += 1
@@ -230,6 +251,34 @@ def test_a_query_that_fails_because_its_topic_was_replaced_ends_the_job_with_tha
     assert log() == [TOPIC_REPLACED]
 
 
+def test_a_job_whose_records_kafka_has_lost_reads_nothing_more(
+    harness: Harness, log: Callable[[], list[str]]
+) -> None:
+    harness.counted.lost = True
+    harness.on_start = lambda: pytest.fail("the query has started")
+    assert harness.run() == 1
+    assert log() == [
+        "Kafka has lost records that this job had already counted: raw-0 has newer records."
+        " To count all that Kafka still has, delete /tmp/checkpoints, or set CHECKPOINT_LOCATION to"
+        " a new folder; the job then starts over from the earliest offset; windows that had counted"
+        " the lost records keep them (docs/production.md)"
+    ]
+
+
+def test_a_replaced_topic_is_not_mistaken_for_lost_records(
+    harness: Harness, log: Callable[[], list[str]]
+) -> None:
+    """It has other records at the same offsets, too."""
+
+    def start() -> FakeQuery:
+        harness.topics.replaced = harness.counted.lost = True
+        return FakeQuery(harness.stop, KAFKA_IS_DOWN)
+
+    harness.on_start = start
+    assert harness.run() == 1
+    assert log() == [TOPIC_REPLACED]
+
+
 def test_a_query_that_fails_because_the_master_gave_up_its_executors_says_so(
     harness: Harness, log: Callable[[], list[str]]
 ) -> None:
@@ -267,19 +316,21 @@ def test_a_session_that_cannot_start_ends_the_job_with_one_line(
     assert log() == ["cannot start a Spark session on local[*]: no Java"]
 
 
-def watch(query: Any, stop: Stop, reporter: Any) -> tuple[FakeHealth, FakeTopics]:
+def watch(query: Any, stop: Stop, reporter: Any) -> tuple[FakeHealth, FakeTopics, FakeCounted]:
     """Watch a query; returns what has looked after it."""
     health: Any = FakeHealth()
     topics: Any = FakeTopics()
-    stream_job.watch(query, health, topics, stop, reporter)
-    return health, topics
+    counted: Any = FakeCounted()
+    stream_job.watch(query, health, topics, counted, stop, reporter)
+    return health, topics, counted
 
 
 def test_the_last_batches_are_reported_and_the_query_stopped_when_the_job_stops() -> None:
     stop, reporter = Stop(), FakeReporter()
     query: Any = FakeQuery(stop)
-    watch(query, stop, reporter)
+    _, _, counted = watch(query, stop, reporter)
     assert (reporter.logs, query.stopped) == (1, True)
+    assert counted.added == [1, 2]  # with the last one, the next job knows where it begins
 
 
 def test_the_last_batches_are_reported_when_the_query_fails() -> None:
@@ -306,7 +357,7 @@ def test_health_and_progress_are_looked_at_every_second_and_topics_every_ten(
 
     query: Any = SimpleNamespace(awaitTermination=wait, stop=lambda: None)
     monkeypatch.setattr(stream_job, "time", SimpleNamespace(monotonic=lambda: now))
-    health, topics = watch(query, stop, reporter)
+    health, topics, _ = watch(query, stop, reporter)
     assert calls == [0] * 10 + [1] * 10 + [2] * 5
     assert (health.checks, reporter.logs, topics.checks) == (25, 3, 2)
     assert reporter.looks == 25 + 1
