@@ -1,6 +1,8 @@
 """What a failure means for the person who reads the log: one line each."""
 
 import re
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException, StreamingQueryException
@@ -75,7 +77,19 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
             f"the state in the checkpoint {checkpoint} cannot be read; if it is damaged,"
             f" {start_over}"
         )
+    # Spark's own text may be empty, too.
+    if file := empty_file(checkpoint):
+        return f"the checkpoint is damaged, as by a power failure: {file} is empty; {start_over}"
     return f"{failure}: {first_line(error)}"
+
+
+def empty_file(checkpoint: str) -> Path | None:
+    """A file of a local checkpoint that has lost its content; none of Spark's files is empty."""
+    url = urlsplit(checkpoint)
+    if url.scheme not in ("", "file"):
+        return None
+    files = Path(url.path).rglob("[!.]*")  # not those that are being written
+    return next((file for file in files if file.is_file() and not file.stat().st_size), None)
 
 
 def first_line(error: Exception) -> str:

@@ -16,11 +16,13 @@ class Freshness:
         self.waiting: dict[datetime, deque[datetime]] = {}  # arrivals not counted yet, by window
         self.lock = Lock()
 
-    def arrived(self, value: bytes | None, arrival: datetime) -> None:
-        """Take note of a record that Kafka stamped `arrival`."""
+    def arrived(self, value: bytes | None, arrival: datetime) -> datetime | None:
+        """Take note of a record that Kafka stamped `arrival`; the start of its window, if any."""
         with self.lock:
-            if start := self.expected.add(value, arrival):
+            start = self.expected.add(value, arrival)
+            if start:
                 self.waiting.setdefault(start, deque()).append(arrival)
+            return start
 
     def counted(self, rows: Iterable[Row]) -> list[datetime]:
         """The arrivals of the records that these rows count and no earlier rows did."""

@@ -56,6 +56,16 @@ class Snapshot:
     def is_equal(self) -> bool:
         return bool(self.expected) and not self.differences  # nothing compared proves nothing
 
+    @property
+    def exceeding(self) -> int:
+        """How many windows that differ have more orders in the table than in the topic."""
+        want, rows = self.expected, {row.window_start: row for row in self.rows}
+        differ = {difference.window_start for difference in self.differences} & rows.keys()
+        return sum(
+            start not in want or rows[start].total_orders > want[start].total_orders
+            for start in differ
+        )
+
     def is_final(self, elapsed_sec: float) -> bool:
         """Whether this is the verdict, or another snapshot may be better."""
         return self.is_equal and (not self.filling or elapsed_sec > PATIENCE_SEC)
@@ -146,6 +156,12 @@ def print_verdict(snapshot: Snapshot, expected: Expected) -> None:
         print(f"NOT equal: {len(snapshot.differences)} differences in {counts}{filling}")
     else:
         print(f"verified: {counts}, all equal{filling}")
+    if snapshot.exceeding:
+        print(
+            f"{snapshot.exceeding} windows have more orders than the topic: Kafka has lost records"
+            " that were counted, or fewer records count than before"
+            " (docs/production.md#after-a-power-failure)"
+        )
     if snapshot.left_out:
         since = f"{snapshot.since:%Y-%m-%d %H:%M:%S}"
         print(

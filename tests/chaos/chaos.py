@@ -32,9 +32,10 @@ from faults import COMPONENTS, NotRecovered
 from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
+from scenarios.power import PowerRun
 from stack import Stack, StackError
 
-RUNS: dict[str, type[ChaosRun]] = {"": ChaosRun, "cluster": ClusterRun}
+RUNS: dict[str, type[ChaosRun]] = {"": ChaosRun, "cluster": ClusterRun, "power": PowerRun}
 RESULTS = LOCAL / "chaos"
 DIRECTORY = RESULTS / "stack"
 READY_SEC = 240

@@ -68,6 +68,7 @@ class ChaosRun:
         self.injector = Injector(stack, self.producer)
         self.faults = schedule(random.Random(seed))
         self.done: list[dict[str, Any]] = []
+        self.lost_orders = 0  # that the table counts and Kafka has lost, which a fault may explain
         self.start = time.monotonic()
 
     def inflict_faults(self, is_enough: Callable[[int], bool]) -> None:

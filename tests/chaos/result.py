@@ -25,7 +25,7 @@ def result(run: ChaosRun, differences: Sequence[str]) -> dict[str, Any]:
             for reader in run.readers
             for line in (
                 *sorted(set(reader.contradictions)),
-                *not_counted(expected, sum(reader.orders.values()), raw_records),
+                *not_counted(expected, sum(reader.orders.values()) - run.lost_orders, raw_records),
             )
         ),
         *differences,

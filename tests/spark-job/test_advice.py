@@ -1,5 +1,7 @@
 """The one line that a failure is reported with."""
 
+from pathlib import Path
+
 import pytest
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors import AnalysisException, StreamingQueryException
@@ -67,6 +69,27 @@ class JavaError(Py4JJavaError):  # type: ignore[misc]
 def test_each_failure_of_the_query_has_its_advice(text: str, line: str) -> None:
     settings = Settings(checkpoint_location="/data/checkpoints", raw_topic="raw")
     assert advice(StreamingQueryException(text), settings) == line
+
+
+def test_a_checkpoint_with_an_empty_file_needs_a_new_one(tmp_path: Path) -> None:
+    folder = tmp_path / "state" / "0" / "1" / "_metadata"
+    folder.mkdir(parents=True)
+    schema = folder / "schema"
+    schema.write_text("content")
+    (folder / ".schema.crc").touch()  # Spark does without
+    failure = StreamingQueryException("[STREAM_FAILED] Query terminated with exception:  SQLSTATE")
+    for location in (str(tmp_path), f"file://{tmp_path}"):
+        schema.write_text("content")
+        settings = Settings(checkpoint_location=location)
+        assert advice(failure, settings).startswith("the query failed: [STREAM_FAILED]")
+        schema.write_text("")
+        assert advice(failure, settings) == (
+            f"the checkpoint is damaged, as by a power failure: {schema} is empty; delete"
+            f" {location}, or set CHECKPOINT_LOCATION to a new folder; the job then starts over"
+            " from the earliest offset"
+        )
+    elsewhere = Settings(checkpoint_location=f"hdfs://namenode{tmp_path}")
+    assert advice(failure, elsewhere).startswith("the query failed")
 
 
 @pytest.mark.parametrize(

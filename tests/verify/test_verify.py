@@ -46,6 +46,26 @@ def test_differences_are_shown_after_the_deadline(capsys: pytest.CaptureFixture[
     )
 
 
+def test_windows_of_which_kafka_has_lost_counted_records_are_explained(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    next_minute, third = NOON + MINUTE, NOON + 2 * MINUTE
+    raw = FakeRaw([order("a", "P1", "5", 0), order("b", "P1", "5", 120)])
+    table = FakeTable([row(NOON, total_orders=2), row(next_minute)])
+    assert not is_verified(raw, table, timeout_sec=0)
+    *differences, verdict, explanation = capsys.readouterr().out.splitlines()
+    assert [line[:27] for line in differences] == [
+        f"wrong     {NOON:%Y-%m-%dT%H:%MZ}",
+        f"extra     {next_minute:%Y-%m-%dT%H:%MZ}",
+        f"missing   {third:%Y-%m-%dT%H:%MZ}",
+    ]
+    assert verdict.startswith("NOT equal: 3 differences")
+    assert explanation == (
+        "2 windows have more orders than the topic: Kafka has lost records that were counted, or"
+        " fewer records count than before (docs/production.md#after-a-power-failure)"
+    )
+
+
 def test_late_and_repeated_records_are_shown_when_there_are_any(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

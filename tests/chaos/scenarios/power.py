@@ -1,0 +1,371 @@
+"""Power cuts: a disk keeps only what was written to it, and its processes are gone.
+
+After each cut the run does what docs/production.md says, and notes it. Odd things may remain only
+where Kafka has lost records that were counted: the table then has more orders than the topic.
+Seeds from FIRST_SAFE on have the settings of docs/production.md with which nothing is lost.
+"""
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from threading import Lock
+
+import psutil
+from kafka.errors import KafkaError
+from supervisor.xmlrpc import Faults
+
+from chaos_run import RECOVERY_DEADLINE_SEC, WATERMARK, ChaosRun, say
+from clickhouse_server import INIT_SQL, ClickHouse
+from faults import Fault, NotRecovered
+from freshness import Freshness
+from injection import Injector
+from lag import checkpoint
+from looper import Looper
+from paths import TOOLS
+from prober import Acknowledgement, Prober, lost_or_repeated
+from raw_topic import RawTopic
+from reader import Reader
+from rejected import verdict_on
+from scenarios.power_disks import FOLDERS, Disks, disks
+from stack import Stack
+from supervision import ignoring_fault, supervisor, tools_environment
+from traffic import Producer
+from waiting import eventually
+from windows import Expected, Row
+
+FIRST_SAFE = 4
+PROBE_SEC = 0.1
+VERIFY_SEC = 20
+OFF_SEC = 30
+LOST_AFTER_SEC = 40  # the kernel writes after 30 s, and looks every 5 s
+EVERYTHING = "everything"
+DISKS_OF = {
+    "broker": ("kafka",),
+    "zookeeper": ("zookeeper",),
+    "clickhouse": ("clickhouse",),
+    "checkpoint": ("checkpoint",),
+    EVERYTHING: FOLDERS,
+}
+# The machine of the checkpoint is that of the driver and the executors.
+SERVICES_OF = {
+    "broker": ("kafka",),
+    "zookeeper": ("zookeeper",),
+    "clickhouse": ("clickhouse-server",),
+    "checkpoint": ("spark-job", "spark-worker"),
+}
+SAFE_MOUNTS = {"checkpoint": "nodelalloc"}
+SAFE_TABLE = """
+ALTER TABLE default.aggregated_analytics
+    MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1;
+"""
+SAFE_BROKER = (
+    *("kafka.admin.ConfigCommand", "--alter", "--entity-type", "brokers", "--entity-default"),
+    *("--add-config", "log.flush.interval.messages=1"),
+)
+READ_AGAIN = (
+    *("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--execute"),
+    *("--group", "clickhouse-consumer", "--topic", "transactions_agg"),
+    *("--reset-offsets", "--to-earliest"),
+)
+NEW_CHECKPOINT = "a new checkpoint"
+AGG_AGAIN = "the consumer reads transactions_agg again"
+# A line of the job that names what a person has to do.
+REMEDY = re.compile("CHECKPOINT_LOCATION|rebuild")
+# The last two lines of verify.py.
+ONLY_MORE = re.compile(r"NOT equal: (\d+) differences .*\n(\d+) windows have more orders")
+
+
+def schedule(seed: int) -> Iterator[Fault]:
+    """Endless power cuts; each five of them hit everything there is."""
+    rng = random.Random(seed)
+    while True:
+        for name in rng.sample(list(DISKS_OF), len(DISKS_OF)):
+            yield Fault("cut", (name,))
+
+
+class PowerInjector(Injector):
+    """Cuts the power of some disks and of the processes that use them."""
+
+    def __init__(self, stack: Stack, producer: Producer, stack_disks: Disks) -> None:
+        super().__init__(stack, producer)
+        self.disks = stack_disks
+        self.cut_at = datetime.now(UTC)
+        self.disks_cut: tuple[str, ...] = ()  # by the latest cut
+        self.while_off: Callable[[], None] = lambda: None
+
+    def inflict(self, fault: Fault) -> datetime:
+        (component,) = fault.components
+        self.disks_cut = DISKS_OF[component]
+        services = SERVICES_OF.get(component) or [
+            each for each in self.stack.services if each != "topics"
+        ]
+        processes = [process for each in services for process in self.family(each)]
+        if component == EVERYTHING:
+            processes += self.producer.processes()
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        self.disks.lose_power(self.disks_cut)
+        self.cut_at = datetime.now(UTC)
+        for service in services:  # or supervisord would start them on a disk without power
+            ignoring_fault(Faults.NOT_RUNNING, supervisor(self.stack).stopProcess, service, False)
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, OFF_SEC)
+        for service in services:
+            eventually(lambda name=service: not self.stack.pid(name), f"{service} is off", OFF_SEC)
+        for name in self.disks_cut:
+            self.disks.mount_again(name)
+        self.while_off()
+        for service in services:
+            self.stack.start(service)
+        return datetime.now(UTC)
+
+    def family(self, service: str) -> list[psutil.Process]:
+        """The process of a service and all that it has started."""
+        with suppress(psutil.NoSuchProcess):
+            if pid := self.stack.pid(service):
+                process = psutil.Process(pid)
+                return [process, *process.children(recursive=True)]
+        return []
+
+
+class PowerRun(ChaosRun):
+    """A run on one stack, whose folders with data are disks."""
+
+    injector: PowerInjector
+
+    @classmethod
+    def missing(cls) -> str:
+        if os.geteuid() != 0:
+            return "only root can mount the disks that lose power"
+        return "" if shutil.which("mkfs.ext4") else "there is no mkfs.ext4"
+
+    @classmethod
+    @contextmanager
+    def surroundings(cls, stack: Stack, seed: int) -> Iterator[dict[str, str]]:
+        with disks(stack.directory, mounts(seed)):
+            if is_safe(seed):
+                create_safe_table(stack)
+            yield {}
+
+    def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:
+        super().__init__(stack, seed, rate, deduplicate)
+        self.rate, self.is_safe = rate, is_safe(seed)
+        (self.reader,) = self.readers
+        self.reading = Lock()
+        # Of each record: its arrival, and the window in which it counts.
+        self.known: dict[tuple[int, int], tuple[datetime, datetime | None]] = {}
+        # Windows of which Kafka has lost records -> the orders that there were before.
+        self.orders_before: dict[datetime, int] = {}
+        self.table: dict[datetime, Row] = {}
+        self.cuts_of_kafka: list[float] = []  # by the monotonic clock
+        self.prober = Prober(self.pipeline.bootstrap_servers)
+        self.injector = PowerInjector(stack, self.producer, Disks(stack.directory, mounts(seed)))
+        self.injector.while_off = self.forget_the_table
+        self.faults = schedule(seed)
+        self.log_start = 0
+        self.verdict = ""
+        self.wrong: list[str] = []
+        if self.is_safe:
+            self.kafka_tool(SAFE_BROKER)
+
+    def inflict_faults(self, is_enough: Callable[[int], bool]) -> None:
+        """As ChaosRun does. Raises NotRecovered or StackError."""
+        with self.prober, Looper(self.prober.send, PROBE_SEC):
+            super().inflict_faults(is_enough)
+
+    def inflict_and_wait(self, fault: Fault) -> None:
+        """As ChaosRun does, and what a person has to do. Raises NotRecovered."""
+        self.read_raw()  # what is lost was there a moment before
+        self.log_start = len(self.pipeline.log("spark-job"))
+        super().inflict_and_wait(fault)
+        say(f"{'':12}{self.injector.notes}")
+
+    def forget_the_table(self) -> None:
+        """A ClickHouse that lost power may have lost rows: their windows may vanish."""
+        if "clickhouse" in self.injector.disks_cut:
+            self.reader.orders.clear()
+
+    def read_raw(self) -> None:
+        with self.reading, suppress(KafkaError):
+            for record in self.raw.read_new():
+                start = self.reader.freshness.arrived(record.value, record.arrival)
+                place = (record.partition, record.offset)
+                self.judged[place] = verdict_on(record, WATERMARK)
+                self.known[place] = (record.arrival, start)
+            for start in self.orders_before:  # its row may count what is lost, not what is new
+                self.reader.freshness.waiting.pop(start, None)
+
+    def read_raw_again(self) -> dict[str, object]:
+        """Read the topic as it is after Kafka lost power; returns what is lost, for the result."""
+        before, known = self.expected, self.known
+        with self.reading:
+            self.raw = eventually(self.open_topic, "Kafka answers", RECOVERY_DEADLINE_SEC)
+            self.expected = Expected(WATERMARK, before.deduplicate)
+            self.reader.freshness = Freshness(self.expected)
+            self.judged, self.known = {}, {}
+        self.read_raw()
+        lost = [seen for place, seen in known.items() if self.known.get(place) != seen]
+        for _, start in lost:
+            if start:
+                orders = max(before.windows[start].orders, self.orders_before.get(start, 0))
+                self.orders_before[start] = orders
+        self.read_raw()
+        cut_at = self.injector.cut_at
+        oldest = min((arrival for arrival, _ in lost), default=cut_at)
+        return {
+            "lost_records": len(lost),
+            "lost_sec": round((cut_at - oldest).total_seconds(), 1),
+        }
+
+    def open_topic(self) -> RawTopic | None:
+        with suppress(SystemExit, KafkaError):
+            return RawTopic(self.pipeline.bootstrap_servers, "transactions_raw")
+        return None
+
+    def wait_until_counted(self, moment: datetime, what: str) -> float:
+        """As ChaosRun does; after a cut also compare the table, and do what a person has to do."""
+        begin = time.monotonic()
+        cut, notes, steps = self.injector.disks_cut, dict[str, object](), list[str]()
+        if not cut:
+            return super().wait_until_counted(moment, what)
+        if "kafka" in cut:
+            self.cuts_of_kafka.append(begin)
+            notes |= self.read_raw_again()
+        advice = self.wait_for_advice(moment, what)
+        recovery_sec = time.monotonic() - begin
+        if advice or not self.is_equal():
+            if not advice and cut == ("clickhouse",):
+                self.let_consumer_read_again()
+                steps.append(AGG_AGAIN)
+            if not steps or not self.is_equal():
+                self.give_new_checkpoint()
+                steps.append(NEW_CHECKPOINT)
+            super().wait_until_counted(moment, what)
+            recovery_sec = time.monotonic() - begin
+            if not self.is_equal():
+                self.wrong.append(f"{what}: not equal after {steps}: {self.verdict}")
+        if self.is_safe and (steps or notes.get("lost_records")):
+            self.wrong.append(f"{what}: {steps} {notes}, with settings that prevent it")
+        self.injector.notes = {**notes, "steps": steps, "job": self.errors_of_job()}
+        return recovery_sec
+
+    def wait_for_advice(self, moment: datetime, what: str) -> str:
+        """Wait as `wait_until_counted` does, or until the job says what a person has to do.
+
+        Returns what it says. Raises NotRecovered.
+        """
+
+        def seen() -> str:
+            advice = [line for line in self.errors_of_job() if REMEDY.search(line)]
+            return advice[0] if advice else "-" * (self.reader.counted_until > moment)
+
+        try:
+            return eventually(
+                seen, f"after {what}, orders count", RECOVERY_DEADLINE_SEC, 0.2
+            ).strip("-")
+        except AssertionError as error:
+            raise NotRecovered(str(error)) from None
+
+    def errors_of_job(self) -> list[str]:
+        """What the job has said since the cut, each line once, without its time."""
+        lines = self.pipeline.log("spark-job")[self.log_start :].splitlines()
+        errors = [line.partition(" ERROR ")[2] for line in lines if " ERROR " in line]
+        return list(dict.fromkeys(errors))
+
+    def is_equal(self) -> bool:
+        """Whether `make verify` finds no difference, or only windows with more orders.
+
+        There are some only if Kafka has lost records that were counted.
+        """
+        done = self.pipeline.run_verify(VERIFY_SEC)
+        self.verdict = done.stdout[-2000:] + done.stderr[-2000:]
+        only_more = ONLY_MORE.search(done.stdout)
+        return done.returncode == 0 or bool(
+            only_more and only_more[1] == only_more[2] and self.orders_before
+        )
+
+    def give_new_checkpoint(self) -> None:
+        """As in docs/recipes.md; the folder itself is a disk, and stays."""
+        self.stack.stop("spark-job")
+        for path in checkpoint(self.pipeline).iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.stack.start("spark-job")
+
+    def let_consumer_read_again(self) -> None:
+        """As in docs/production.md, after ClickHouse has lost rows that transactions_agg has."""
+        self.stack.stop("clickhouse-consumer")
+        self.kafka_tool(READ_AGAIN)
+        self.stack.start("clickhouse-consumer")
+
+    def kafka_tool(self, words: Sequence[str]) -> None:
+        subprocess.run(
+            [
+                *("java", "-cp", str(TOOLS / "kafka" / "*"), *words),
+                *("--bootstrap-server", self.pipeline.bootstrap_servers),
+            ],
+            env={**os.environ, **tools_environment()},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+    def settle(self) -> list[str]:
+        """As ChaosRun does; also check that no more was lost than a cut explains."""
+        wrong = super().settle()
+        if not self.is_equal():
+            wrong.append(f"make verify: {self.verdict}")
+        return [*wrong, *self.wrong, *self.unexplained()]
+
+    def read_table(self, reader: Reader) -> list[Row]:
+        rows = super().read_table(reader)
+        self.table = {row.window_start: row for row in rows}
+        return rows
+
+    def expected_rows(self) -> dict[datetime, Row]:
+        """As ChaosRun does, but with a row of the table that counts orders which Kafka has lost."""
+        expected, self.lost_orders = super().expected_rows(), 0
+        for start, before in self.orders_before.items():
+            row, now = self.table.get(start), self.expected.windows.get(start)
+            orders = now.orders if now else 0
+            # A second's worth may have arrived after the last look before the cut.
+            if row and orders < row.total_orders <= before + self.rate:
+                self.lost_orders += row.total_orders - orders
+                expected[start] = row
+        return expected
+
+    def unexplained(self) -> list[str]:
+        """The acknowledged orders that are lost or repeated, other than before a cut of Kafka."""
+        may_be_lost, others = list[Acknowledgement](), list[Acknowledgement]()
+        for each in self.prober.acknowledged:
+            is_near = any(cut - LOST_AFTER_SEC < each.at < cut for cut in self.cuts_of_kafka)
+            (may_be_lost if is_near and not self.is_safe else others).append(each)
+        wrong = lost_or_repeated(others, self.open_topic())
+        found = lost_or_repeated(may_be_lost, self.open_topic())
+        return [*wrong, *(line for line in found if " is 0 times" not in line)]
+
+
+def is_safe(seed: int) -> bool:
+    return seed >= FIRST_SAFE
+
+
+def mounts(seed: int) -> Mapping[str, str]:
+    return SAFE_MOUNTS if is_safe(seed) else {}
+
+
+def create_safe_table(stack: Stack) -> None:
+    """The stack finds this table at its first start, and then keeps it (`IF NOT EXISTS`)."""
+    # A relative path, as the local ClickHouse has it, is applied twice with fsync_part_directory.
+    (stack.directory / "clickhouse" / "clickhouse").symlink_to(".")
+    init_sql = stack.directory / "safe.sql"
+    init_sql.write_text(INIT_SQL.read_text() + SAFE_TABLE)
+    server = ClickHouse(stack, init_sql)
+    server.start()
+    server.stop()
