@@ -161,6 +161,7 @@ class PowerRun(ChaosRun):
         self.rate, self.is_safe = rate, is_safe(seed)
         (self.reader,) = self.readers
         self.reading = Lock()
+        self.is_stale = False  # what is known of the topic, since a cut of Kafka
         # Of each record: its arrival, and the window in which it counts.
         self.known: dict[tuple[int, int], tuple[datetime, datetime | None]] = {}
         # Windows of which Kafka has lost records -> the orders that there were before.
@@ -187,6 +188,9 @@ class PowerRun(ChaosRun):
     def inflict_and_wait(self, fault: Fault) -> None:
         """As ChaosRun does, and what a person has to do. Raises NotRecovered."""
         self.read_raw()  # what is lost was there a moment before
+        with self.reading:
+            (component,) = fault.components
+            self.is_stale = "kafka" in DISKS_OF[component]
         self.log_start = len(self.pipeline.log("spark-job"))
         try:
             super().inflict_and_wait(fault)
@@ -201,7 +205,8 @@ class PowerRun(ChaosRun):
 
     def read_raw(self) -> None:
         with self.reading, suppress(KafkaError):
-            self.add_new(self.reader.freshness)
+            if not self.is_stale:
+                self.add_new(self.reader.freshness)
 
     def add_new(self, freshness: Freshness) -> None:
         for record in self.raw.read_new():
@@ -224,7 +229,7 @@ class PowerRun(ChaosRun):
                 orders = max(before.windows[start].orders, self.orders_before.get(start, 0))
                 self.orders_before[start] = orders
                 freshness.waiting.pop(start, None)
-            self.reader.freshness = freshness
+            self.reader.freshness, self.is_stale = freshness, False
         cut_at = self.injector.cut_at
         oldest = min((arrival for arrival, _ in lost), default=cut_at)
         return {
