@@ -29,6 +29,7 @@ def losses_table() -> str:
 def costs_table() -> str:
     """One row per setting of Kafka: the medians of each run, from the slowest to the fastest."""
     costs = [run["flush_costs"] for run in runs("power-") if "flush_costs" in run]
+    settings = list(costs[0]) if costs else []
     what = {
         "records_per_sec": "records/s, in batches",
         "cpu_us_per_record": "broker, µs of processor time per record",
@@ -36,10 +37,10 @@ def costs_table() -> str:
         "cpu_ms_per_single_record": "broker, ms of processor time per single record",
     }
     rows = [
-        [text, *(span([cost[setting][name] for cost in costs]) for setting in costs[0])]
+        [text, *(span([cost[setting][name] for cost in costs]) for setting in settings)]
         for name, text in what.items()
     ]
-    return table(["", *costs[0]], rows)
+    return table(["", *settings], rows)
 
 
 def span(values: list[float]) -> str:
