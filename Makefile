@@ -37,7 +37,7 @@ RUNNING_BROKER = $(COMPOSE) ps --services --filter status=running 2>/dev/null | 
 IN_DOCKER = [ -n "$$($(RUNNING_BROKER))" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify rejected test test-unit test-security test-browser test-compose test-chaos alarms chaos bench bench-quick audit docs lint-setup lint format clean
+.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify rejected test test-unit test-security test-browser test-compose test-chaos alarms chaos soak bench bench-quick audit docs lint-setup lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -123,6 +123,9 @@ alarms: setup ## Cause a fault for each alert of monitoring/, and see it fire, o
 
 chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEED=1 FAULTS=24 (or MINUTES=60) RATE=200; CLUSTER=1: on a cluster
 	@PYTHONPATH=verify:local-stack:tests/support:tests/chaos .venv/bin/python tests/chaos/chaos.py
+
+soak: setup ## Three hours at 1,000 records per second with a fault every two minutes: make soak MINUTES=180 SEED=1
+	@SCENARIO=soak MINUTES="$${MINUTES:-180}" RATE="$${RATE:-1000}" $(MAKE) --no-print-directory chaos
 
 test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
 	@.venv/bin/python -m pytest tests/chaos

@@ -33,9 +33,15 @@ from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
 from scenarios.power import PowerRun
+from scenarios.soak import SoakRun
 from stack import Stack, StackError
 
-RUNS: dict[str, type[ChaosRun]] = {"": ChaosRun, "cluster": ClusterRun, "power": PowerRun}
+RUNS: dict[str, type[ChaosRun]] = {
+    "": ChaosRun,
+    "cluster": ClusterRun,
+    "power": PowerRun,
+    "soak": SoakRun,
+}
 RESULTS = LOCAL / "chaos"
 DIRECTORY = RESULTS / "stack"
 READY_SEC = 240

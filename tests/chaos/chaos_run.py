@@ -21,6 +21,7 @@ from reader import Reader
 from rejected import verdict_on
 from stack import Stack
 from traffic import Noise, Producer
+from verdicts import Verdicts
 from verify import fetch_rows
 from windows import Expected, Row, compare
 
@@ -61,7 +62,7 @@ class ChaosRun:
             for number in range(1, stack.instances("clickhouse-server") + 1)
         ]
         self.expected = self.readers[0].freshness.expected
-        self.judged: dict[tuple[int, int], str] = {}  # by partition and offset
+        self.judged = Verdicts()
         self.raw = RawTopic(self.pipeline.bootstrap_servers, "transactions_raw")
         self.producer = Producer(stack, seed, rate)
         self.noise = Noise(stack, seed)
@@ -92,8 +93,8 @@ class ChaosRun:
             for record in self.raw.read_new():
                 for reader in self.readers:
                     reader.freshness.arrived(record.value, record.arrival)
-                place = (record.partition, record.offset)
-                self.judged[place] = verdict_on(record, WATERMARK)
+                verdict = verdict_on(record, WATERMARK)
+                self.judged.add(record.partition, record.offset, verdict)
 
     def inflict_and_wait(self, fault: Fault) -> None:
         """Inflict a fault and wait until the pipeline has recovered. Raises NotRecovered."""

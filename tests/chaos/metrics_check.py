@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import partial
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,15 +13,14 @@ from polling import eventually_matches
 from ports import HOST
 from rules import REASONS
 from stack import Stack
+from verdicts import Verdicts
 
 VERDICTS = ("valid", *REASONS, "late")
 LOGGED_SEC = 60  # the log follows at most 10 s later
 START = "INFO starting with "
 
-Judged = Mapping[tuple[int, int], str]  # partition and offset -> verdict
 
-
-def contradictions(stack: Stack, judged: Judged) -> list[str]:
+def contradictions(stack: Stack, judged: Verdicts) -> list[str]:
     """What is wrong with the metrics of the job and the consumer, once nothing is under way.
 
     They begin at 0 when a service starts, so they are compared with the log since then, and with
@@ -45,7 +44,7 @@ def contradictions(stack: Stack, judged: Judged) -> list[str]:
         except AssertionError as error:
             found.append(str(error))
     counted = job_counts(stack)
-    expected = since(judged, first_offsets(current_log(stack, "spark-job")))
+    expected = judged.since(first_offsets(current_log(stack, "spark-job")))
     if counted != expected:
         found.append(f"metrics of the job: {dict(counted)}, recomputed: {dict(expected)}")
     return found
@@ -108,12 +107,3 @@ def first_offsets(log: str) -> dict[int, int]:
     """Partition -> where the job began to read; none if that was the beginning of the topic."""
     line = next((each for each in log.splitlines() if "reading starts at" in each), "")
     return {int(p): int(o) for p, o in re.findall(r"-([0-9]+) offset ([0-9]+)", line)}
-
-
-def since(judged: Judged, first: Mapping[int, int]) -> Counter[str]:
-    """The number of records of each verdict, from these offsets on."""
-    return Counter(
-        verdict
-        for (partition, offset), verdict in judged.items()
-        if offset >= first.get(partition, 0)
-    )

@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from metrics_check import first_offsets, logged_by_consumer, logged_by_job, since
+from metrics_check import first_offsets, logged_by_consumer, logged_by_job
+from verdicts import Verdicts
 
 JOB_LOG = """\
 2026-11-01T12:00:00Z INFO reading starts at raw-0 offset 7, raw-2 offset 100
@@ -25,6 +26,13 @@ def test_each_summary_of_a_log_counts_once() -> None:
 
 
 def test_records_count_from_where_the_job_began_to_read() -> None:
-    judged = {(0, 6): "valid", (0, 7): "valid", (1, 0): "late", (2, 99): "time", (2, 100): "time"}
-    assert since(judged, first_offsets(JOB_LOG)) == Counter(valid=1, late=1, time=1)
-    assert since(judged, first_offsets("")) == Counter(valid=2, late=1, time=2)
+    judged = Verdicts()
+    for verdict, places in {
+        "valid": [(0, 6), (0, 7), (2, 100)],
+        "late": [(1, 0)],
+        "time": [(2, 99), (2, 102)],
+    }.items():
+        for partition, offset in places:
+            judged.add(partition, offset, verdict)
+    assert judged.since(first_offsets(JOB_LOG)) == Counter(valid=2, late=1, time=1)
+    assert judged.since(first_offsets("")) == Counter(valid=3, late=1, time=2)
