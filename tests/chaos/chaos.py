@@ -34,12 +34,14 @@ from ports import SettingsError
 from result import EXIT_CODES, result, show
 from scenarios.power import PowerRun
 from scenarios.soak import SoakRun
+from scenarios.upgrade import UpgradeRun
 from stack import Stack, StackError
 
 RUNS: dict[str, type[ChaosRun]] = {
     "": ChaosRun,
     "cluster": ClusterRun,
     "power": PowerRun,
+    "upgrade": UpgradeRun,
     "soak": SoakRun,
 }
 RESULTS = LOCAL / "chaos"

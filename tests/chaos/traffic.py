@@ -3,8 +3,10 @@
 import os
 import random
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psutil
 from kafka import KafkaProducer
@@ -14,9 +16,11 @@ from faults import NotRecovered
 from paths import PROJECT, VENV
 from records import CORPUS, moved_to, transaction
 from stack import Stack
+from waiting import eventually
 
 COMMAND = (VENV / "bin" / "python", PROJECT / "producer" / "producer.py")
 TOO_LATE = timedelta(minutes=20)  # twice the watermark
+DELIVERY_SEC = 60
 REPEATABLE = 100  # of the newest valid records
 
 
@@ -33,16 +37,16 @@ class Producer:
         }
         self.seed = seed * 1000
         self.log = stack.log_file("producer").open("a")
+        self.command: Sequence[Path] = COMMAND
         self.process: psutil.Popen | None = None
 
     def __enter__(self) -> "Producer":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let it deliver what it has. Raises NotRecovered if it does not."""
         if self.process:
             self.process.terminate()
-            if self.process.wait(timeout=60) != 0:
+            if self.process.wait(timeout=DELIVERY_SEC) != 0:
                 raise NotRecovered("the producer has not delivered all its records")
 
     def keep_running(self) -> None:
@@ -50,11 +54,24 @@ class Producer:
         if self.process is None or self.process.poll() is not None:
             self.seed += 1
             self.process = psutil.Popen(
-                [*COMMAND, "--seed", str(self.seed)],
+                [*self.command, "--seed", str(self.seed)],
                 env=self.environment,
                 stderr=self.log,
                 start_new_session=True,
             )
+
+    def run_from_now_on(self, command: Sequence[Path]) -> None:
+        """Stop it; `keep_running` starts this command in its place. Raises NotRecovered."""
+        self.command, process = command, self.process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            eventually(lambda: self.process is not process, "a new producer runs", DELIVERY_SEC)
+        except AssertionError as error:
+            raise NotRecovered(str(error)) from None
+        if process.returncode != 0:
+            raise NotRecovered("the producer has not delivered all its records")
 
     def processes(self) -> list[psutil.Process]:
         return [self.process] if self.process else []
@@ -65,6 +82,7 @@ class Noise:
 
     def __init__(self, stack: Stack, seed: int) -> None:
         self.rng = random.Random(seed)
+        self.strange: Sequence[bytes] = CORPUS
         self.kafka = KafkaProducer(
             bootstrap_servers=stack.servers("kafka", stack.kafka_port),
             delivery_timeout_ms=2**31 - 1,
@@ -83,7 +101,7 @@ class Noise:
         now = datetime.now(UTC)
         kind = self.rng.choice(("strange", "late", "good", "repeat"))
         if kind == "strange":
-            return moved_to(now, self.rng.choice(CORPUS))
+            return moved_to(now, self.rng.choice(self.strange))
         if kind == "repeat" and self.sent:
             return self.rng.choice(self.sent)
         event_time = now - TOO_LATE if kind == "late" else now
