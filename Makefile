@@ -37,7 +37,7 @@ RUNNING_BROKER = $(COMPOSE) ps --services --filter status=running 2>/dev/null | 
 IN_DOCKER = [ -n "$$($(RUNNING_BROKER))" ]
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify rejected test test-unit test-security test-browser test-compose test-chaos alarms chaos soak bench bench-quick audit docs lint-setup lint format clean
+.PHONY: help setup doctor demo up down logs local-up local-status local-down query topics verify rejected test test-unit test-security test-browser test-compose test-chaos alarms chaos soak release-data bench bench-quick audit docs lint-setup lint format clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed 's/:.*## /\t/' | expand -t 16
@@ -126,6 +126,9 @@ chaos: setup ## Kill and freeze every service, prove the numbers: make chaos SEE
 
 soak: setup ## Three hours at 1,000 records per second with a fault every two minutes: make soak MINUTES=180 SEED=1
 	@SCENARIO=soak MINUTES="$${MINUTES:-180}" RATE="$${RATE:-1000}" $(MAKE) --no-print-directory chaos
+
+release-data: setup ## Make the data of the previous release again, on which a test starts today's stack
+	@PYTHONPATH=verify:local-stack:tests/support:tests/chaos .venv/bin/python tests/chaos/release_data.py
 
 test-chaos: setup ## Run crashes at chosen moments, a short chaos that must be green, and one unprotected that must be red
 	@.venv/bin/python -m pytest tests/chaos
