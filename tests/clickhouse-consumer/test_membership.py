@@ -1,12 +1,22 @@
 """What the consumer does differently from kafka-python to join its group."""
 
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 import topic
 from fakes import TOPIC
 from pairs import RealPair, join
+from servers import Servers
 from settings import Settings
 from waiting import eventually
+
+UNANSWERED_SEC = 6  # a heartbeat is due after 2
 
 
 def test_a_consumer_wants_to_rejoin_until_it_has_rejoined() -> None:
@@ -45,3 +55,29 @@ def test_an_answer_that_arrives_between_two_polls_ends_the_join(real_pair: RealP
     topic.poll(first, 1, 1)
     assert first._coordinator._generation is generation
     assert topic.is_member(first)
+
+
+@pytest.mark.services
+def test_polls_wait_while_the_broker_does_not_answer(
+    real_pair: RealPair, real_servers: Servers
+) -> None:
+    kafka = real_pair.new_consumer()
+    join(kafka)
+    with frozen(real_servers, "kafka"):
+        end = time.monotonic() + UNANSWERED_SEC
+        while time.monotonic() < end:
+            topic.poll(kafka, 1, 1)
+        unanswered = [future for future in kafka._fetcher._fetch_futures if not future.is_done]
+        assert unanswered
+        # Each poll leaves some; without a wait, there are thousands.
+        assert max(len(future._callbacks) for future in unanswered) < 40 * UNANSWERED_SEC
+
+
+@contextmanager
+def frozen(servers: Servers, service: str) -> Iterator[None]:
+    pid = int((Path(servers.environment["STACK_DIR"]) / "pids" / service).read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
