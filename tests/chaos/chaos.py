@@ -32,6 +32,7 @@ from faults import COMPONENTS, NotRecovered
 from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
+from scenarios.network import NetworkRun
 from scenarios.power import PowerRun
 from scenarios.soak import SoakRun
 from scenarios.upgrade import UpgradeRun
@@ -41,6 +42,7 @@ RUNS: dict[str, type[ChaosRun]] = {
     "": ChaosRun,
     "cluster": ClusterRun,
     "power": PowerRun,
+    "network": NetworkRun,
     "upgrade": UpgradeRun,
     "soak": SoakRun,
 }

@@ -16,7 +16,7 @@ from lag import group_lag
 from looper import Looper
 from pipeline import Pipeline
 from polling import eventually_matches
-from raw_topic import RawTopic
+from raw_topic import RawTopic, Record
 from reader import Reader
 from rejected import verdict_on
 from stack import Stack
@@ -91,10 +91,13 @@ class ChaosRun:
     def read_raw(self) -> None:
         with suppress(KafkaError):  # the broker is away
             for record in self.raw.read_new():
-                for reader in self.readers:
-                    reader.freshness.arrived(record.value, record.arrival)
-                verdict = verdict_on(record, WATERMARK)
-                self.judged.add(record.partition, record.offset, verdict)
+                self.note(record)
+
+    def note(self, record: Record) -> None:
+        """Take note of a record of the raw topic; called once for each."""
+        for reader in self.readers:
+            reader.freshness.arrived(record.value, record.arrival)
+        self.judged.add(record.partition, record.offset, verdict_on(record, WATERMARK))
 
     def inflict_and_wait(self, fault: Fault) -> None:
         """Inflict a fault and wait until the pipeline has recovered. Raises NotRecovered."""

@@ -39,6 +39,7 @@ class Producer:
         self.log = stack.log_file("producer").open("a")
         self.command: Sequence[Path] = COMMAND
         self.process: psutil.Popen | None = None
+        self.group: int | None = None  # of its process, if not that of this one
 
     def __enter__(self) -> "Producer":
         return self
@@ -58,6 +59,7 @@ class Producer:
                 env=self.environment,
                 stderr=self.log,
                 start_new_session=True,
+                group=self.group,
             )
 
     def run_from_now_on(self, command: Sequence[Path]) -> None:
@@ -90,6 +92,7 @@ class Noise:
             reconnect_backoff_max_ms=1000,
         )
         self.sent: deque[bytes] = deque(maxlen=REPEATABLE)
+        self.acknowledged = 0
 
     def __enter__(self) -> "Noise":
         return self
@@ -115,4 +118,8 @@ class Noise:
         # All in one partition, as the records of one order are: many strange ones share an order_id
         # and differ in the rest. Which of them is the first is only certain within a partition.
         with suppress(KafkaError):
-            self.kafka.send("transactions_raw", self.value(), key=b"noise")
+            sent = self.kafka.send("transactions_raw", self.value(), key=b"noise")
+            sent.add_callback(self.on_acknowledged)
+
+    def on_acknowledged(self, _metadata: object) -> None:
+        self.acknowledged += 1
