@@ -45,6 +45,7 @@ def connect_kafka(settings: Settings) -> KafkaConsumer:
         session_timeout_ms=6000,
         heartbeat_interval_ms=2000,
         metadata_max_age_ms=5000,
+        request_timeout_ms=10_000,  # a connection that is silent for longer is given up
         reconnect_backoff_max_ms=1000,
         max_partition_fetch_bytes=8 * 2**20,  # large enough for a backlog to fill whole batches
     )

@@ -102,6 +102,7 @@ def new_producer(settings: Settings) -> KafkaProducer:
         batch_size=64 * 1024,
         delivery_timeout_ms=2**31 - 1,  # 24 days: an outage delays records but never drops them
         max_block_ms=MAX_BLOCK_MS,
+        request_timeout_ms=10_000,  # a connection that is silent for longer is given up
         reconnect_backoff_max_ms=1000,
     )
 

@@ -17,6 +17,7 @@ def kafka_options(settings: Settings) -> dict[str, str]:
     options = {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
         "security.protocol": settings.kafka_security_protocol,
+        "request.timeout.ms": "10000",  # a connection that is silent for longer is given up
     }
     if mechanism := settings.kafka_sasl_mechanism:
         options["sasl.mechanism"] = mechanism

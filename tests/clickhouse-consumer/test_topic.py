@@ -23,6 +23,7 @@ def test_the_settings_of_the_clients_that_the_delivery_promise_rests_on(
     assert used["kafka"]["auto_offset_reset"] == "earliest"
     assert used["kafka"]["group_id"] == "clickhouse-consumer"
     assert used["kafka"]["session_timeout_ms"] < 10_000  # how long a killed consumer blocks others
+    assert used["kafka"]["request_timeout_ms"] == 10_000
     assert used["clickhouse"]["settings"] == {"async_insert": 0}
     assert used["clickhouse"]["password"] == "MySecret"
     assert used["clickhouse"]["send_receive_timeout"] < 60  # far below max.poll.interval.ms

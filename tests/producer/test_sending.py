@@ -121,6 +121,7 @@ def test_the_producer_is_set_up_to_lose_nothing_in_an_outage(
     assert options["bootstrap_servers"] == "a:1,b:2"
     assert options["acks"] == "all"
     assert options["delivery_timeout_ms"] > 24 * 3_600_000
+    assert options["request_timeout_ms"] == 10_000
     assert "enable_idempotence" not in options  # kafka-python 3 has it on
 
 

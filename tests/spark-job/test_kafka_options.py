@@ -35,8 +35,9 @@ def read_by_kafka(spark: SparkSession, line: str) -> list[Any]:
     return list(security.JaasContext.loadClientContext(configs).configurationEntries())
 
 
-def test_without_security_there_is_the_address_alone() -> None:
+def test_without_security_there_are_the_address_and_the_time_out() -> None:
     assert kafka_options(Settings()) == {
         "kafka.bootstrap.servers": "localhost:9092",
         "kafka.security.protocol": "PLAINTEXT",
+        "kafka.request.timeout.ms": "10000",
     }
