@@ -56,7 +56,8 @@ class Link(NamedTuple):
     name: str
     clients: tuple[Machine, ...]
     server: Machine
-    # An nft expression for the packet with which a request is complete but for its answer.
+    # An nft expression for the packet with which a request is sent, all but its answer; empty if
+    # nothing is answered there.
     request: str = f"meta length > {HEADERS}"
 
 
@@ -72,8 +73,8 @@ LINKS = {
         Link("consumer-broker", (Machine.CONSUMER,), Machine.BROKER, OFFSET_COMMIT),
         Link("broker-zookeeper", (Machine.BROKER,), Machine.ZOOKEEPER),
         Link("consumer-clickhouse", (Machine.CONSUMER,), Machine.CLICKHOUSE, ROWS),
-        Link("driver-master", (Machine.JOB,), Machine.MASTER),
-        Link("worker-master", (Machine.WORKER,), Machine.MASTER),
+        Link("driver-master", (Machine.JOB,), Machine.MASTER, request=""),
+        Link("worker-master", (Machine.WORKER,), Machine.MASTER, request=""),
         Link("driver-executor", (Machine.JOB,), Machine.WORKER),
     )
 }
@@ -227,12 +228,13 @@ class Links:
         return {name: packets for name, packets in met.items() if packets}
 
     def reset(self, name: str) -> int:
-        """Reset the connections of a link that wait for an answer; returns how many there were.
+        """Reset the connections of a link; returns how many there were.
 
-        Both sides are told, as by a firewall in the middle.
+        Of a link with requests, only those that wait for an answer. Both sides are told, as by a
+        firewall in the middle.
         """
-        number = MARKS[name]
-        waiting = {number + ASKED, number + BACK + ASKED}
+        asked = ASKED if LINKS[name].request else 0
+        waiting = {MARKS[name] + asked, MARKS[name] + BACK + asked}
         tracked = Path("/proc/net/nf_conntrack").read_text()
         found = re.findall(r"ESTABLISHED src=\S+ dst=\S+ sport=(\d+) .*mark=(\d+)", tracked)
         ports = [port for port, mark in found if int(mark) in waiting]

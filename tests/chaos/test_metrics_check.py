@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from metrics_check import first_offsets, logged_by_consumer, logged_by_job
+from metrics_check import are_right, first_offsets, logged_by_consumer, logged_by_job
 from verdicts import Verdicts
 
 JOB_LOG = """\
@@ -36,3 +36,14 @@ def test_records_count_from_where_the_job_began_to_read() -> None:
             judged.add(partition, offset, verdict)
     assert judged.since(first_offsets(JOB_LOG)) == Counter(valid=2, late=1, time=1)
     assert judged.since(first_offsets("")) == Counter(valid=3, late=1, time=2)
+
+
+def test_only_a_lost_executor_excuses_counts_that_are_too_high() -> None:
+    expected, log = (
+        Counter(valid=2, late=1),
+        "ERROR TaskSchedulerImpl: Lost executor 0 on localhost",
+    )
+    assert are_right(expected, expected, "")
+    assert are_right(Counter(valid=3, late=1), expected, log)
+    assert not are_right(Counter(valid=3, late=1), expected, "")
+    assert not are_right(Counter(valid=3), expected, log)
