@@ -7,7 +7,7 @@ from math import ceil
 import pytest
 
 import summary
-from chaos import RUNS, Settings, load
+from chaos import SCENARIOS, Settings, load
 from paths import PROJECT
 from ports import SettingsError
 from result import not_counted, recovery, verdict
@@ -56,7 +56,11 @@ def test_recovery_has_median_and_worst_per_kind_of_fault() -> None:
         ("MINUTES", "1.5", "MINUTES must be a whole number, not '1.5'"),
         ("RATE", "fast", "RATE must be a whole number, not 'fast'"),
         ("DEDUPLICATE_ORDERS", "x", "DEDUPLICATE_ORDERS must be true or false, not 'x'"),
-        ("SCENARIO", "x", f"SCENARIO must be one of {', '.join(filter(None, RUNS))}, not 'x'"),
+        (
+            "SCENARIO",
+            "cluster",
+            f"SCENARIO must be one of {', '.join(SCENARIOS[1:])}, not 'cluster'",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(

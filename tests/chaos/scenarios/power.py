@@ -37,6 +37,7 @@ from scenarios.power_disks import FOLDERS, Disks, disks
 from stack import Stack
 from supervision import ignoring_fault, supervisor, tools_environment
 from traffic import Producer
+from verdicts import Verdicts
 from waiting import eventually
 from windows import Expected, Row
 
@@ -212,7 +213,7 @@ class PowerRun(ChaosRun):
         for record in self.raw.read_new():
             start = freshness.arrived(record.value, record.arrival)
             place = (record.partition, record.offset)
-            self.judged[place] = verdict_on(record, WATERMARK)
+            self.judged.add(*place, verdict_on(record, WATERMARK))
             self.known[place] = (record.arrival, start)
         # A row that counts lost records does not tell whether it counts the new ones of its window.
         for start in self.orders_before:
@@ -240,7 +241,7 @@ class PowerRun(ChaosRun):
     def read_from_start(self) -> Freshness | None:
         """Forget the topic and read it; nothing if Kafka does not answer yet."""
         self.expected = Expected(WATERMARK, self.expected.deduplicate)
-        self.judged, self.known, freshness = {}, {}, Freshness(self.expected)
+        self.judged, self.known, freshness = Verdicts(), {}, Freshness(self.expected)
         with suppress(SystemExit, KafkaError):
             self.raw = self.open_topic()
             self.add_new(freshness)
