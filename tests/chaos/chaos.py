@@ -32,6 +32,7 @@ from faults import COMPONENTS, NotRecovered
 from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
+from scenarios.clocks import ClocksRun
 from scenarios.network import NetworkRun
 from scenarios.power import PowerRun
 from scenarios.soak import SoakRun
@@ -43,6 +44,7 @@ RUNS: dict[str, type[ChaosRun]] = {
     "cluster": ClusterRun,
     "power": PowerRun,
     "network": NetworkRun,
+    "clocks": ClocksRun,
     "upgrade": UpgradeRun,
     "soak": SoakRun,
 }
