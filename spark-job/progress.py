@@ -122,8 +122,7 @@ class Reporter:
 
     def look(self, query: StreamingQuery) -> list[StreamingQueryProgress]:
         """Take note of the batches that have ended since the last call; returns them."""
-        last_seen = self.newest.timestamp if self.newest else ""
-        ended = progress_since(query, last_seen)
+        ended = progress_since(query, self.newest)
         for batch in ended:
             self.newest = batch
             if batch.numInputRows > 0:
@@ -163,15 +162,18 @@ class Reporter:
         )
 
 
-def progress_since(query: StreamingQuery, timestamp: str) -> list[StreamingQueryProgress]:
-    """What Spark reports of `query`, oldest first, from after this `timestamp` of a report.
+def progress_since(
+    query: StreamingQuery, last: StreamingQueryProgress | None
+) -> list[StreamingQueryProgress]:
+    """What Spark reports of `query`, oldest first, from after the report `last`.
 
     Like `query.recentProgress`, which takes a tenth of a second of processor time, because it reads
     all 200 reports that Spark keeps.
     """
     found = []
     for progress in reversed(query._jsq.recentProgress()):
-        if progress.timestamp() <= timestamp:
+        # Not whether it is older: the clock may have been set back.
+        if last and (progress.batchId(), progress.timestamp()) == (last.batchId, last.timestamp):
             break
         found.append(StreamingQueryProgress.fromJson(json.loads(progress.json())))
     return found[::-1]

@@ -162,23 +162,46 @@ def test_the_lag_of_a_batch_that_is_run_again_is_unknown(latest: str | None) -> 
 class JavaProgress:
     """What py4j shows of a report of Spark."""
 
-    def __init__(self, number: int) -> None:
-        self._timestamp = f"2026-11-01T12:30:{number:02}.000Z"
+    def __init__(self, number: int, is_known: bool = False, second: int | None = None) -> None:
+        self._number, self._is_known = number, is_known
+        self._timestamp = f"2026-11-01T12:30:{number if second is None else second:02}.000Z"
+
+    def batchId(self) -> int:  # noqa: N802
+        return self._number
 
     def timestamp(self) -> str:
         return self._timestamp
 
     def json(self) -> str:
-        assert self._timestamp > "2026-11-01T12:30:01", "read although it is known"
-        return EMPTY_PROGRESS.replace("TIMESTAMP", self._timestamp)
+        assert not self._is_known
+        report = json.loads(EMPTY_PROGRESS.replace("TIMESTAMP", self._timestamp))
+        return json.dumps({**report, "batchId": self._number})
+
+
+def numbers_since(reports: list[JavaProgress], last: Any) -> list[int]:
+    """The batches that are new to a job that has seen `last`."""
+    query: Any = SimpleNamespace(_jsq=SimpleNamespace(recentProgress=lambda: reports))
+    return [each.batchId for each in progress_since(query, last)]
 
 
 def test_only_reports_that_are_new_are_read_oldest_first() -> None:
-    reports = [JavaProgress(number) for number in range(5)]
-    query: Any = SimpleNamespace(_jsq=SimpleNamespace(recentProgress=lambda: reports))
-    found = progress_since(query, reports[1].timestamp())
-    assert [each.timestamp for each in found] == [each.timestamp() for each in reports[2:]]
-    assert progress_since(query, reports[4].timestamp()) == []
+    known = [JavaProgress(number, is_known=True) for number in (0, 1)]
+    reports = [*known, *map(JavaProgress, (2, 3, 4))]
+    last = SimpleNamespace(batchId=1, timestamp=known[1].timestamp())
+    assert numbers_since(reports, last) == [2, 3, 4]
+    assert numbers_since(known, last) == []
+    assert numbers_since(reports[2:], None) == [2, 3, 4]
+
+
+def test_reports_are_new_although_the_clock_was_set_back() -> None:
+    reports = [JavaProgress(7, is_known=True, second=50), JavaProgress(8, second=20)]
+    last = SimpleNamespace(batchId=7, timestamp=reports[0].timestamp())
+    assert numbers_since(reports, last) == [8]
+
+
+def test_all_reports_of_a_query_that_was_started_again_are_new() -> None:
+    last = SimpleNamespace(batchId=7, timestamp=JavaProgress(50).timestamp())
+    assert numbers_since([JavaProgress(7, second=51), JavaProgress(8, second=52)], last) == [7, 8]
 
 
 def test_each_batch_is_logged_once_and_none_without_records(
@@ -202,16 +225,16 @@ def test_each_batch_is_logged_once_and_none_without_records(
 def test_batches_that_are_not_logged_yet_are_known(
     observed: Row, reporter: Reporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked_since = []
+    asked_since: list[Any] = []
 
-    def progress_since(_query: object, timestamp: str) -> list[Any]:
-        asked_since.append(timestamp)
+    def progress_since(_query: object, last: Any) -> list[Any]:
+        asked_since.append(last and last.timestamp)
         return [batch(observed, operator(dropped=2, **{REPEATS: 3}), number=7), empty_batch(8)]
 
     monkeypatch.setattr(progress, "progress_since", progress_since)
     for _ in range(2):
         reporter.look(None)  # type: ignore[arg-type]
-    assert asked_since == ["", "2026-11-01T12:30:08.000Z"]
+    assert asked_since == [None, "2026-11-01T12:30:08.000Z"]
     assert (reporter.totals["records"], reporter.batches) == (18, 2)
     assert (reporter.dropped, reporter.repeated) == (4, 6)
     # Of the batch without records, too: it may have read aborted transactions.
