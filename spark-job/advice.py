@@ -8,13 +8,13 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException, StreamingQueryException
 
 from counted import RecordsLost
-from health import NoExecutor
+from health import ClockSetBack, NoExecutor
 from known_topics import TopicReplaced
 from refusals import Refused
 from settings import Settings
 
 FAILURES = (
-    *(PySparkException, Py4JError, ConnectionError, NoExecutor),
+    *(PySparkException, Py4JError, ConnectionError, NoExecutor, ClockSetBack),
     *(TopicReplaced, RecordsLost, Refused),
 )
 JVM_EXITED = "the Spark driver's JVM has exited; restart the job"
@@ -38,7 +38,7 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
     """
     if isinstance(error, Py4JError | ConnectionError) and not isinstance(error, Py4JJavaError):
         return JVM_EXITED
-    if isinstance(error, Refused):
+    if isinstance(error, Refused | ClockSetBack):
         return str(error)
     text, checkpoint = str(error), settings.checkpoint_location
     start_over = (

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 import health
 from advice import NO_EXECUTOR, advice
-from health import Health, NoExecutor, has_ended
+from health import ClockSetBack, Health, NoExecutor, has_ended
 from settings import Settings
 
 MASTER = "spark://spark-master:7077"
@@ -21,9 +21,11 @@ class Cluster:
 
     executors = 0
     now = 100.0
+    ahead = 0.0  # of the clock that can be set
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(health, "time", SimpleNamespace(monotonic=lambda: self.now))
+        clocks = SimpleNamespace(monotonic=lambda: self.now, time=lambda: self.now + self.ahead)
+        monkeypatch.setattr(health, "time", clocks)
         tracker = SimpleNamespace(getExecutorInfos=lambda: ["driver"] + ["one"] * self.executors)
         context = SimpleNamespace(statusTracker=lambda: tracker)
         self.spark: Any = SimpleNamespace(
@@ -65,6 +67,20 @@ def test_a_minute_without_an_executor_is_a_failure(cluster: Cluster) -> None:
     with pytest.raises(NoExecutor) as raised:
         query.check()
     assert advice(raised.value, Settings()) == f"the query failed: {NO_EXECUTOR}"
+
+
+def test_a_clock_that_is_set_back_is_a_failure_also_after_it_was_ahead(cluster: Cluster) -> None:
+    query = Health(cluster.spark, Settings(spark_master="local"))
+    for cluster.ahead in (900.0, 870.0):  # noqa: B020
+        cluster.now += 60
+        query.check()
+    cluster.ahead = 0.0
+    with pytest.raises(ClockSetBack) as raised:
+        query.check()
+    assert advice(raised.value, Settings()) == (
+        "the clock was set back by 870 s, and Spark would do nothing for as long;"
+        " the job has to start again, and continues from its checkpoint"
+    )
 
 
 @pytest.mark.parametrize("master", ["local", "local[2]", "local[*]"])
