@@ -1,10 +1,13 @@
 """Wrong clocks: each component is 15 minutes ahead or behind, from its start on or all at once.
 
-Every process gets its time from libfaketime, which adds what a file says: one file per component.
+Each process has clock.c preloaded, which adds what a file says to the time: one file per component.
 What time-outs are measured with (CLOCK_MONOTONIC) stays right, as it does on a real machine.
 """
 
+import platform
 import re
+import shutil
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -29,15 +32,8 @@ from traffic import Producer
 from waiting import eventually
 from windows import Row
 
-LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))  # as Debian has it
-FILE = "FAKETIME_TIMESTAMP_FILE"
-FAKE = {
-    "FAKETIME_CACHE_DURATION": "1",  # seconds after which the file is read again
-    "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # or Java hangs
-    "NO_FAKE_STAT": "1",  # or Java does not use its archive of classes: the jars seem changed
-    "TZ": "UTC",  # for the dates in thread dumps
-    "PYTHONPATH": str(Path(__file__).parent / "libfaketime"),
-}
+SOURCE = Path(__file__).with_name("clock.c")
+FILE = "CLOCK_FILE"
 WRONG_SEC = 15 * 60  # more than WATERMARK
 # 4 kinds and 9 components: as the numbers have no common divisor, 36 faults have all pairs.
 KINDS = ("jump behind", "jump ahead", "start behind", "start ahead")
@@ -75,16 +71,15 @@ def clock_file(component: str, directory: object = "{directory}") -> str:
 
 
 def clock_environment(component: str, directory: object = "{directory}") -> dict[str, str]:
-    """What gives a process the clock of a component."""
-    return FAKE | {"LD_PRELOAD": str(LIBRARIES[0]), FILE: clock_file(component, directory)}
+    """What gives a process the clock of a component, and Java's thread dumps their dates in UTC."""
+    library = clock_file("clock.so", directory)
+    return {"LD_PRELOAD": library, FILE: clock_file(component, directory), "TZ": "UTC"}
 
 
-def set_clock(stack: Stack, component: str, offset_sec: int) -> None:
-    """Set the clock of a component so many seconds ahead of the right time, within a second."""
-    file = Path(clock_file(component, stack.directory))
-    new = file.with_suffix(".new")
-    new.write_text(f"{offset_sec:+}\n")
-    new.replace(file)
+def set_clock(stack: Stack, component: str, ahead_sec: int) -> None:
+    """Set the clock of a component, and of all its processes, at once."""
+    with Path(clock_file(component, stack.directory)).open("r+b", buffering=0) as file:
+        file.write(struct.pack("q", ahead_sec))  # in place: the processes see this file
 
 
 def with_clock(service: services.Service) -> services.Service:
@@ -115,14 +110,14 @@ class ClocksInjector(Injector):
     def inflict(self, fault: Fault) -> datetime:
         """As Injector does; the fault is over when the clock is right again."""
         (component,), (how, direction) = fault.components, fault.kind.split()
-        offset_sec = WRONG_SEC if direction == "ahead" else -WRONG_SEC
+        ahead_sec = WRONG_SEC if direction == "ahead" else -WRONG_SEC
         job_log = self.stack.log_file("spark-job")
         log_start, begin = job_log.stat().st_size, time.monotonic()
         if how == "start":
-            self.start_again(component, offset_sec)
+            self.start_again(component, ahead_sec)
         else:
-            set_clock(self.stack, component, offset_sec)
-        self.notes = {"seen_sec": self.wait_until_seen(component, offset_sec)}
+            set_clock(self.stack, component, ahead_sec)
+        self.notes = {"seen_sec": self.wait_until_seen(component, ahead_sec)}
         if warning := WARNINGS.get((component, direction)):
             self.notes["warning"] = wait_for_line(job_log, log_start, warning)
             delay_sec = samples(self.stack.job_metrics_port, DELAY_METRIC)
@@ -137,18 +132,18 @@ class ClocksInjector(Injector):
         ]
         return datetime.now(UTC)
 
-    def start_again(self, component: str, offset_sec: int) -> None:
+    def start_again(self, component: str, ahead_sec: int) -> None:
         """End the component, and let it start with this clock."""
         if component in ("producer", *PARENT):
-            set_clock(self.stack, component, offset_sec)
+            set_clock(self.stack, component, ahead_sec)
             for process in self.processes(component):
                 process.terminate()
         else:
             self.stack.stop(service_of(component))
-            set_clock(self.stack, component, offset_sec)
+            set_clock(self.stack, component, ahead_sec)
             self.stack.start(service_of(component))
 
-    def wait_until_seen(self, component: str, offset_sec: int) -> list[int]:
+    def wait_until_seen(self, component: str, ahead_sec: int) -> list[int]:
         """Wait until all processes of the component have this clock. Raises NotRecovered.
 
         Returns how far ahead each of them is, in seconds.
@@ -156,8 +151,8 @@ class ClocksInjector(Injector):
         try:
             return eventually_matches(
                 lambda: self.clocks(component),
-                lambda seen: all(abs(sec - offset_sec) < TOLERANCE_SEC for sec in seen or [1e9]),
-                f"{component} is {offset_sec} s ahead",
+                lambda seen: all(abs(sec - ahead_sec) < TOLERANCE_SEC for sec in seen or [1e9]),
+                f"{component} is {ahead_sec} s ahead",
                 SEEN_SEC,
                 1,
             )
@@ -234,7 +229,9 @@ class ClocksRun(ChaosRun):
 
     @classmethod
     def missing(cls) -> str:
-        return "" if LIBRARIES else "no libfaketime here (on Debian: apt install libfaketime)"
+        if platform.machine() != "x86_64":
+            return "clock.c is for x86_64"
+        return "" if shutil.which("cc") else "no C compiler (on Debian: apt install gcc libc6-dev)"
 
     @classmethod
     @contextmanager
@@ -242,8 +239,10 @@ class ClocksRun(ChaosRun):
         """Give each service a clock that can be set."""
         before = services.TABLE
         (stack.directory / "clocks").mkdir(parents=True)
+        library = clock_file("clock.so", stack.directory)
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
         for component in COMPONENTS:
-            set_clock(stack, component, 0)
+            Path(clock_file(component, stack.directory)).write_bytes(bytes(8))
         services.TABLE = tuple(with_clock(service) for service in before)
         try:
             yield {}
