@@ -112,7 +112,8 @@ def still_filling(
     row = actual.get(difference.window_start)
     if window is None or difference.kind == "duplicate":
         return False
-    is_fresh = now - window.last_arrival < timedelta(seconds=STILL_FILLING_SEC)
+    # An arrival in the future says that a clock is wrong, not that the record is new.
+    is_fresh = abs(now - window.last_arrival) < timedelta(seconds=STILL_FILLING_SEC)
     return is_fresh and (row is None or row.total_orders < window.orders)
 
 

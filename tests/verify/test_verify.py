@@ -170,6 +170,7 @@ def test_a_snapshot_is_final_when_waiting_cannot_improve_it(
         ("wrong", 1, 2, True),
         ("missing", 1, None, True),
         ("wrong", 60, 2, False),  # there was time enough
+        ("wrong", -900, 2, False),  # as long as Kafka's clock is ahead
         ("wrong", 1, 4, False),  # to be ahead of the records is never right
         ("duplicate", 1, 2, False),
         ("extra", 1, 3, False),
