@@ -66,7 +66,7 @@ def start_supervisord(
         process = subprocess.Popen(
             [
                 *(python, LOCAL_STACK / "launch.py", SUPERVISORD),
-                *(python, "-m", "supervisor.supervisord", "--nodaemon", "-c", "supervisord.conf"),
+                *(python, LOCAL_STACK / "supervise.py", "--nodaemon", "-c", "supervisord.conf"),
             ],
             cwd=stack.directory,
             env={
