@@ -33,6 +33,7 @@ from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
 from scenarios.clocks import ClocksRun
+from scenarios.disk import DiskRun
 from scenarios.network import NetworkRun
 from scenarios.power import PowerRun
 from scenarios.soak import SoakRun
@@ -43,6 +44,7 @@ RUNS: dict[str, type[ChaosRun]] = {
     "": ChaosRun,
     "cluster": ClusterRun,
     "power": PowerRun,
+    "disk": DiskRun,
     "network": NetworkRun,
     "clocks": ClocksRun,
     "upgrade": UpgradeRun,

@@ -20,7 +20,7 @@ def test_supervisord_survives_logs_that_cannot_be_written(tmp_path: Path) -> Non
         pid = stack.pid("supervisord")
         _, hard = limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         stack.start("topics")  # waits for a broker
-        eventually(lambda: "spawned: 'topics'" in log.read_text(), 10, "not spawned")
+        eventually(lambda: "spawned: 'topics'" in log.read_text(), 60, "not spawned")
 
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (NO_FILE_MAY_GROW, hard))
         stack.stop("topics")
@@ -30,6 +30,6 @@ def test_supervisord_survives_logs_that_cannot_be_written(tmp_path: Path) -> Non
 
         resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
         stack.start("topics")
-        eventually(lambda: "spawned: 'topics'" in log.read_text()[size:], 10, "not logged")
+        eventually(lambda: "spawned: 'topics'" in log.read_text()[size:], 60, "not logged")
     finally:
         stack.down(say=lambda _: None)

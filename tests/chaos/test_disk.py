@@ -1,0 +1,53 @@
+"""The pipeline on disks that run full, and the disks themselves."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import chaos
+from disks import Disk, disk_of, disks, missing
+from scenarios import disk
+from stack import Stack
+
+needs_disks = pytest.mark.skipif(bool(missing()), reason=missing())
+
+
+def test_the_same_seed_fills_the_same_disks() -> None:
+    assert list(islice(disk.schedule(7), 14)) == list(islice(disk.schedule(7), 14))
+    assert list(islice(disk.schedule(7), 14)) != list(islice(disk.schedule(8), 14))
+
+
+def test_seven_faults_fill_each_disk_once_and_all_at_once() -> None:
+    filled = [fault.components for fault in islice(disk.schedule(7), 7)]
+    assert sorted(filled) == sorted([*((name,) for name in disk.DISKS), tuple(disk.DISKS)])
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Disk]:
+    with disks(tmp_path / "stack", {"small": (16, ["log"])}):
+        yield disk_of(tmp_path / "stack", "small")
+
+
+@needs_disks
+def test_a_full_disk_has_no_room_for_a_block(small: Disk) -> None:
+    small.fill()
+    with pytest.raises(OSError, match="No space left on device"):
+        (small.path / "new").write_bytes(b"x")
+    small.empty()
+    assert (small.path / "new").write_bytes(b"x") == 1
+
+
+@needs_disks
+@pytest.mark.services
+def test_a_run_whose_disks_are_all_full_at_once_is_equal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = disk.Fault("full disk", tuple(disk.DISKS), seconds=5)
+    monkeypatch.setattr(disk, "schedule", lambda seed: iter([everything]))
+    stack = Stack.on_free_ports(tmp_path / "stack")
+    assert chaos.run(stack, chaos.Settings(scenario="disk", seed=0, faults=1)) == 0
+    result = json.loads((chaos.RESULTS / "disk-seed-0.json").read_text())
+    assert result["hits"] == dict.fromkeys(disk.DISKS, 1)
