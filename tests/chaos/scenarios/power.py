@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from threading import Lock
@@ -27,7 +27,7 @@ from freshness import Freshness
 from injection import Injector
 from lag import checkpoint
 from looper import Looper
-from paths import TOOLS
+from paths import LOCAL_STACK, TOOLS
 from prober import Acknowledgement, Prober, lost_or_repeated
 from raw_topic import RawTopic
 from reader import Reader
@@ -43,7 +43,7 @@ from windows import Expected, Row
 
 FIRST_SAFE = 4
 PROBE_SEC = 0.1
-VERIFY_SEC = 20
+VERIFY_SEC = 40
 OFF_SEC = 30
 LOST_AFTER_SEC = 60  # the kernel begins to write after 30 s, and looks every 5 s
 EVERYTHING = "everything"
@@ -138,6 +138,17 @@ class PowerInjector(Injector):
         return []
 
 
+class WholeWindows(Freshness):
+    """A row that counts lost records does not tell whether it counts the new ones of its window."""
+
+    def __init__(self, expected: Expected, lossy: Container[datetime]) -> None:
+        super().__init__(expected)
+        self.lossy = lossy  # starts of windows of which Kafka has lost records
+
+    def counted(self, rows: Iterable[Row]) -> list[datetime]:
+        return super().counted(row for row in rows if row.window_start not in self.lossy)
+
+
 class PowerRun(ChaosRun):
     """A run on one stack, whose folders with data are disks."""
 
@@ -210,14 +221,12 @@ class PowerRun(ChaosRun):
                 self.add_new(self.reader.freshness)
 
     def add_new(self, freshness: Freshness) -> None:
-        for record in self.raw.read_new():
+        # In order of arrival, as they count, although partitions are read one after the other.
+        for record in sorted(self.raw.read_new(), key=lambda record: record.arrival):
             start = freshness.arrived(record.value, record.arrival)
             place = (record.partition, record.offset)
             self.judged.add(*place, verdict_on(record, WATERMARK))
             self.known[place] = (record.arrival, start)
-        # A row that counts lost records does not tell whether it counts the new ones of its window.
-        for start in self.orders_before:
-            freshness.waiting.pop(start, None)
 
     def read_raw_again(self) -> dict[str, object]:
         """Read the topic as it is after Kafka lost power; returns what is lost, for the result."""
@@ -229,7 +238,6 @@ class PowerRun(ChaosRun):
             for start in {start for _, start in lost if start}:
                 orders = max(before.windows[start].orders, self.orders_before.get(start, 0))
                 self.orders_before[start] = orders
-                freshness.waiting.pop(start, None)
             self.reader.freshness, self.is_stale = freshness, False
         cut_at = self.injector.cut_at
         oldest = min((arrival for arrival, _ in lost), default=cut_at)
@@ -241,7 +249,8 @@ class PowerRun(ChaosRun):
     def read_from_start(self) -> Freshness | None:
         """Forget the topic and read it; nothing if Kafka does not answer yet."""
         self.expected = Expected(WATERMARK, self.expected.deduplicate)
-        self.judged, self.known, freshness = Verdicts(), {}, Freshness(self.expected)
+        freshness = WholeWindows(self.expected, self.orders_before)
+        self.judged, self.known = Verdicts(), {}
         with suppress(SystemExit, KafkaError):
             self.raw = self.open_topic()
             self.add_new(freshness)
@@ -328,7 +337,7 @@ class PowerRun(ChaosRun):
     def kafka_tool(self, words: Sequence[str]) -> None:
         subprocess.run(
             [
-                *("java", "-cp", str(TOOLS / "kafka" / "*"), *words),
+                *("java", "-cp", f"{LOCAL_STACK / 'conf'}:{TOOLS / 'kafka' / '*'}", *words),
                 *("--bootstrap-server", self.pipeline.bootstrap_servers),
             ],
             env={**os.environ, **tools_environment()},
