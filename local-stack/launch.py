@@ -49,9 +49,10 @@ def hold_pid_file(name: str) -> None:
         # Not flock(): children inherit such a lock, and a killed service may leave children.
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        sys.exit(f"{name} already runs as process {os.read(file, 20).decode()}")
-    os.ftruncate(file, 0)
-    os.write(file, str(os.getpid()).encode())
+        sys.exit(f"{name} already runs as process {os.read(file, 20).decode().split()[0]}")
+    # Not emptied first: if the disk is full, something else may take its only block.
+    length = os.write(file, f"{os.getpid()}\n".encode())
+    os.ftruncate(file, length)
     os.set_inheritable(file, True)
 
 
@@ -62,7 +63,7 @@ def running_pid(directory: Path, name: str) -> int | None:
             try:
                 fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                return int(file.read() or 0) or None
+                return int(file.readline() or 0) or None
     except (FileNotFoundError, NotADirectoryError):
         pass
     return None

@@ -23,6 +23,10 @@ NO_EXECUTOR = (
     " free memory and a writable folder? Their logs say more (docs/troubleshooting.md)"
 )
 
+NO_SPACE = "No space left on device"
+WORK_FILES = "Spark's temporary files (SPARK_LOCAL_DIRS, and the worker's folder)"
+# The classes that write to the checkpoint.
+CHECKPOINT_WRITERS = re.compile("CheckpointFileManager|HDFSBackedStateStore")
 LOST_OFFSETS = re.compile(r"Partition (\S+) offset was changed from ([0-9]+) to ([0-9]+)")
 
 
@@ -50,6 +54,9 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
             f"topic {settings.raw_topic} was deleted and created again; its totals so far stay in"
             f" the table. To count the new topic, {start_over} (docs/troubleshooting.md)"
         )
+    if NO_SPACE in (trace := java_trace(error)):
+        full = f"the checkpoint {checkpoint}" if CHECKPOINT_WRITERS.search(trace) else WORK_FILES
+        return f"no space left on the disk of {full}: make room; the job then continues by itself"
     if isinstance(error, NoExecutor) or "stopped SparkContext" in text:
         return f"{failure}: {NO_EXECUTOR}"
     if match := LOST_OFFSETS.search(text):
@@ -72,6 +79,8 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
             f" {start_over}. If fewer records count now, rebuild the table, too"
             " (docs/production.md)"
         )
+    if "[JAVA_GATEWAY_EXITED]" in text:
+        return f"{failure}: Java did not start; the lines above are its own, and say why"
     if "[CANNOT_LOAD_STATE_STORE" in text:
         return (
             f"the state in the checkpoint {checkpoint} cannot be read; if it is damaged,"
@@ -90,6 +99,11 @@ def empty_file(checkpoint: str) -> Path | None:
         return None
     files = Path(url.path).rglob("[!.]*")  # not those that are being written
     return next((file for file in files if file.is_file() and not file.stat().st_size), None)
+
+
+def java_trace(error: Exception) -> str:
+    """The error's text with that of its causes, which only an error of Java has."""
+    return f"{error}\n{getattr(error, '_stackTrace', '')}"
 
 
 def first_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """The pipeline on disks that run full, and the disks themselves."""
 
 import json
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 import chaos
 from disks import Disk, disk_of, disks, missing
+from launch import PID_FILES, hold_pid_file, pid_file
 from scenarios import disk
 from stack import Stack
 
@@ -38,6 +40,25 @@ def test_a_full_disk_has_no_room_for_a_block(small: Disk) -> None:
         (small.path / "new").write_bytes(b"x")
     small.empty()
     assert (small.path / "new").write_bytes(b"x") == 1
+
+
+@needs_disks
+def test_a_service_starts_again_although_every_free_block_is_taken_at_once(
+    small: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(small.path)
+    (small.path / PID_FILES).mkdir()
+    pid_file(small.path, "kafka").write_text("4194304\n")
+    small.fill()
+    truncate = os.ftruncate
+
+    def truncate_and_fill(file: int, length: int) -> None:
+        truncate(file, length)
+        small.fill()
+
+    monkeypatch.setattr(os, "ftruncate", truncate_and_fill)
+    hold_pid_file("kafka")
+    assert pid_file(small.path, "kafka").read_text() == f"{os.getpid()}\n"
 
 
 @needs_disks

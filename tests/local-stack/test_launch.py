@@ -23,7 +23,7 @@ def test_the_pid_file_counts_only_while_the_service_lives(tmp_path: Path) -> Non
         assert second.stderr == f"kafka already runs as process {service.pid}\n"
 
         service.send_signal(signal.SIGKILL)
-    assert pid_file(tmp_path, "kafka").read_text() == str(service.pid)
+    assert pid_file(tmp_path, "kafka").read_text() == f"{service.pid}\n"
     assert running_pid(tmp_path, "kafka") is None
     assert running_pid(tmp_path, "zookeeper") is None
 

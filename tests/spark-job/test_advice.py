@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
-from pyspark.errors import AnalysisException, StreamingQueryException
+from pyspark.errors import AnalysisException, PySparkRuntimeError, StreamingQueryException
 
 from advice import advice, first_line, is_failure_of_kafka
 from settings import Settings
@@ -90,6 +90,29 @@ def test_a_checkpoint_with_an_empty_file_needs_a_new_one(tmp_path: Path) -> None
         )
     elsewhere = Settings(checkpoint_location=f"hdfs://namenode{tmp_path}")
     assert advice(failure, elsewhere).startswith("the query failed")
+
+
+def test_a_full_disk_is_named() -> None:
+    settings = Settings(checkpoint_location="/data/checkpoints")
+    error = StreamingQueryException("[STREAM_FAILED] Query: [CANNOT_WRITE_STATE_STORE] Error...")
+    no_space = "Caused by: java.io.IOException: No space left on device"
+    error._stackTrace = f"{no_space}\n\tat CheckpointFileManager$RenameBased.close"
+    assert advice(error, settings) == (
+        "no space left on the disk of the checkpoint /data/checkpoints:"
+        " make room; the job then continues by itself"
+    )
+    error._stackTrace = f"{no_space}\n\tat DiskBlockManager.getFile"
+    assert advice(error, settings) == (
+        "no space left on the disk of Spark's temporary files"
+        " (SPARK_LOCAL_DIRS, and the worker's folder): make room; the job then continues by itself"
+    )
+
+
+def test_a_java_that_does_not_start_has_said_why() -> None:
+    error = PySparkRuntimeError("[JAVA_GATEWAY_EXITED] Java gateway process exited before...")
+    assert advice(error, Settings(), "cannot start a Spark session") == (
+        "cannot start a Spark session: Java did not start; the lines above are its own, and say why"
+    )
 
 
 @pytest.mark.parametrize(

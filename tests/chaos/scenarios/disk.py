@@ -44,8 +44,8 @@ SAYS = {
 }
 # Killed while the logs are full. ZooKeeper says more at its start than its last block has room for.
 KILLED = ("zookeeper", "spark-job", "clickhouse-consumer")
-# Services that end by themselves if everything is full.
-END = ("kafka", "spark-job")
+# Services that end if everything is full. Nothing reaches the disks of the others any more.
+END = ("zookeeper", "kafka")
 NOTICED_SEC = 150  # at most
 FULL_SEC = (3, 15)  # from then on
 INTERVAL_SEC = 0.1
