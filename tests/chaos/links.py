@@ -168,6 +168,11 @@ table {NFT_TABLE} {{
 """
 
 
+def of_link(mark: int) -> str:
+    """What nft calls a connection with this mark, whether a request was sent there or not."""
+    return f"ct mark {{ {mark}, {mark + ASKED} }}"
+
+
 class Links:
     """The links of the network in which this object is used."""
 
@@ -181,14 +186,15 @@ class Links:
                 rules += [(number, "original"), (number + BACK, "reply")]
             if "answers" in directions:
                 rules += [(number, "reply"), (number + BACK, "original")]
-        with self.rules("losing", [f"ct mark {m} ct direction {d} counter drop" for m, d in rules]):
+        lost = [f"{of_link(mark)} ct direction {side} counter drop" for mark, side in rules]
+        with self.rules("losing", lost):
             yield
 
     @contextmanager
     def slow(self, names: tuple[str, ...]) -> Iterator[None]:
         """Pass on SLOW_RATE of each link, both directions together."""
         rules = [
-            f"ct mark {mark} counter meta priority set 1:{MARKS[name]:x}"
+            f"{of_link(mark)} counter meta priority set 1:{MARKS[name]:x}"
             for name in names
             for mark in (MARKS[name], MARKS[name] + BACK)
         ]
@@ -222,7 +228,7 @@ class Links:
         """How many packets of each link the rules of the moment have met."""
         met = dict.fromkeys(MARKS, 0)
         names = {mark: name for name, mark in MARKS.items()}
-        counted = r"ct mark (0x\w+) .*counter packets (\d+)"
+        counted = r"ct mark (?:{ )?(0x\w+).* counter packets (\d+)"
         for mark, packets in re.findall(counted, run("nft", "list", "table", *NFT_TABLE.split())):
             met[names[int(mark, 16) % BACK]] += int(packets)
         return {name: packets for name, packets in met.items() if packets}
