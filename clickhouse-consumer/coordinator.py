@@ -23,8 +23,8 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
     topic, but a consumer that has not noticed yet commits its old positions again, for the new
     topic of that name. So each offset is committed with the id of the topic that it was meant for.
 
-    Change 4: a poll waits while a broker does not answer. kafka-python tries again at once, and each
-    try leaves something at the request that has no answer: 15 MB per second and a whole core.
+    Change 4: a poll waits while a broker does not answer. kafka-python tries again at once, and
+    each try leaves something at the request without an answer: 15 MB per second, a whole core.
     """
 
     answer: bytes | None = None  # its partitions, from a request to join that has ended
