@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 def step(loader: Loader, monitor: Monitor) -> None:
     """Work for about a second at most.
 
-    Raises TooManyInvalid, Stuck, TopicReplaced or Refused.
+    Raises TooManyInvalid, Stuck, TopicReplaced, Refused or DamagedTopic.
     """
     loader.step()
     if loader.state is State.IDLE:  # all is stored; after a restart it could not be read again
@@ -54,7 +54,7 @@ def run(settings: Settings, stop: Stop) -> int:
     except (TooManyInvalid, Stuck, TopicReplaced) as error:
         logger.error("%s", error)
         return 1
-    except Refused as error:
+    except (Refused, topic.DamagedTopic) as error:
         logger.error("%s", error)
         topic.close(kafka)  # or it would try again meanwhile
         stop.wait(RESTART_DELAY_SEC)

@@ -7,6 +7,7 @@ from kafka.cluster import ClusterMetadata
 from kafka.consumer import group
 from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import (
+    CorruptRecordError,
     GroupAuthorizationFailedError,
     KafkaError,
     RetriableError,
@@ -24,6 +25,10 @@ LAG_TIMEOUT_MS = 1000
 
 class NotCommitted(Exception):
     """Kafka did not accept the offsets; their records may be read again."""
+
+
+class DamagedTopic(Exception):
+    """Kafka has records that fail their checksum; the text says where, and what to do."""
 
 
 def connect_kafka(settings: Settings) -> KafkaConsumer:
@@ -54,13 +59,18 @@ def connect_kafka(settings: Settings) -> KafkaConsumer:
 def poll(kafka: KafkaConsumer, wait_sec: float, max_records: int) -> list[ConsumerRecord]:
     """Return the next records; none if there are none after `wait_sec`, or if Kafka is away.
 
-    Raises Refused if Kafka refuses the login, or if the user lacks rights.
+    Raises Refused if Kafka refuses the login, or if the user lacks rights, and DamagedTopic.
     """
     raise_if_login_refused()
     try:
         polled = kafka.poll(timeout_ms=wait_sec * 1000, max_records=max_records)
     except RetriableError:  # no record was taken
         return []
+    except CorruptRecordError as error:
+        raise DamagedTopic(
+            "Kafka has a damaged batch of records, which nobody can read: cut it out"
+            f" (docs/troubleshooting.md): {error.args[0]}"
+        ) from None
     except TopicAuthorizationFailedError as error:
         raise denied(f"topic {', '.join(error.args[0])}") from None
     except GroupAuthorizationFailedError:

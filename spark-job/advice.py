@@ -27,12 +27,23 @@ NO_SPACE = "No space left on device"
 WORK_FILES = "Spark's temporary files (SPARK_LOCAL_DIRS, and the worker's folder)"
 # The classes that write to the checkpoint.
 CHECKPOINT_WRITERS = re.compile("CheckpointFileManager|HDFSBackedStateStore")
+# What Kafka's client says of a batch of records whose checksum is wrong.
+DAMAGED_BATCH = re.compile(
+    r"(?:Received exception when fetching the next record from"
+    r"|Encountered corrupt message when fetching offset [0-9]+ for topic-partition) (\S+[0-9])"
+)
+DAMAGED_FILE = re.compile(r"Checksum error: (\S+)")  # what Hadoop says of a file of the checkpoint
 LOST_OFFSETS = re.compile(r"Partition (\S+) offset was changed from ([0-9]+) to ([0-9]+)")
 
 
 def is_failure_of_kafka(error: Exception) -> bool:
     """Whether the query has failed because of Kafka, so that it can go on once Kafka answers."""
-    return isinstance(error, StreamingQueryException) and "org.apache.kafka.common." in str(error)
+    text = str(error)
+    return (
+        isinstance(error, StreamingQueryException)
+        and "org.apache.kafka.common." in text
+        and not DAMAGED_BATCH.search(text)
+    )
 
 
 def advice(error: Exception, settings: Settings, failure: str = "the query failed") -> str:
@@ -59,6 +70,13 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
         return f"no space left on the disk of {full}: make room; the job then continues by itself"
     if isinstance(error, NoExecutor) or "stopped SparkContext" in text:
         return f"{failure}: {NO_EXECUTOR}"
+    if match := DAMAGED_BATCH.search(text):
+        return (
+            f"Kafka has a damaged batch of records in {match[1]}, which nobody can read; to go on"
+            " without it, cut it out (docs/troubleshooting.md)"
+        )
+    if match := DAMAGED_FILE.search(text):
+        return f"the checkpoint is damaged ({match[1]}): {start_over}"
     if match := LOST_OFFSETS.search(text):
         partition, read, end = match.groups()
         text = f"{partition} now ends at offset {end}, and the job had read up to {read}"

@@ -4,6 +4,8 @@ import io
 import sys
 from collections.abc import Callable
 
+from kafka.errors import CorruptRecordError
+
 from kafka_access import SettingsError
 
 
@@ -20,6 +22,13 @@ def exit_code(run: Callable[[], int]) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 2
+    except CorruptRecordError as error:
+        print(
+            "Kafka has a damaged batch of records, which nobody can read: cut it out"
+            f" (docs/troubleshooting.md): {error.args[0]}",
+            file=sys.stderr,
+        )
+        return 1
     except Exception as error:
         name, line = type(error).__name__, first_line(error)
         what = line if line.startswith(name) else f"{name}: {line}"

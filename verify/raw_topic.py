@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, LeaderNotAvailableError
+from kafka.errors import CorruptRecordError, KafkaError, LeaderNotAvailableError
 
 from refusals import no_topic, why
 
@@ -58,6 +58,8 @@ class RawTopic:
         # Partitions whose oldest records Kafka has deleted, until the first one that is left.
         self._cut = {partition for partition, begin in self._begins.items() if begin > 0}
         self.complete_since = datetime.min.replace(tzinfo=UTC)
+        self._next = dict(self._begins)  # the offset behind the last record
+        self.gaps = 0  # offsets without a record
 
     def skip_before(self, moment: datetime) -> None:
         """Go to the first record of each partition that arrived at this moment or later."""
@@ -65,11 +67,12 @@ class RawTopic:
         millis = (moment - EPOCH) // timedelta(milliseconds=1)
         found = self._consumer.offsets_for_times(dict.fromkeys(self._partitions, millis))
         for partition, first in found.items():
-            self._consumer.seek(partition, first.offset if first else ends[partition])
+            self._next[partition] = first.offset if first else ends[partition]
+            self._consumer.seek(partition, self._next[partition])
         self.complete_since = moment
 
     def read_new(self) -> Iterable[Record]:
-        """Every record between the last call and now."""
+        """Every record between the last call and now. Raises CorruptRecordError."""
         self._exit_if_replaced()
         now = datetime.now(UTC)
         ends = self._ends()
@@ -78,6 +81,7 @@ class RawTopic:
             self._exit_if_replaced()
             for partition, records in polled.items():
                 for record in records:
+                    self._note_offset(partition, record.offset)
                     arrival = EPOCH + timedelta(milliseconds=record.timestamp)
                     self._note_first(partition, arrival)
                     yield Record(record.value, arrival, partition.partition, record.offset)
@@ -90,6 +94,14 @@ class RawTopic:
         except KeyError:  # kafka-python 3.0.12, while only some of the partitions have a leader
             raise LeaderNotAvailableError from None
         return ends
+
+    def _note_offset(self, partition: TopicPartition, offset: int) -> None:
+        """The offset of a batch is not part of its checksum."""
+        if offset < self._next[partition]:
+            last = self._next[partition] - 1
+            raise CorruptRecordError(f"{partition} goes back from offset {last} to {offset}")
+        self.gaps += offset - self._next[partition]
+        self._next[partition] = offset + 1
 
     def _note_first(self, partition: TopicPartition, arrival: datetime) -> None:
         if partition in self._cut:

@@ -13,7 +13,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from clickhouse_driver import Client
@@ -51,6 +51,7 @@ class Snapshot:
     filling: list[Difference]  # those of windows that the table is merely behind on
     since: datetime  # the topic may have lost records of older windows
     left_out: int  # rows of such windows
+    gaps: int = 0  # offsets of the topic without a record
 
     @property
     def is_equal(self) -> bool:
@@ -80,7 +81,8 @@ def take_snapshot(raw: RawTopic, client: Client, table: str, expected: Expected)
         raise TableUnavailable(of_clickhouse(first_line(error))) from None
     # The rows may count records that have arrived since the topic was read.
     add_new(raw, expected)
-    return compared(expected, rows, raw.complete_since, datetime.now(UTC))
+    snapshot = compared(expected, rows, raw.complete_since, datetime.now(UTC))
+    return replace(snapshot, gaps=raw.gaps)
 
 
 def add_new(raw: RawTopic, expected: Expected) -> None:
@@ -151,6 +153,8 @@ def print_verdict(snapshot: Snapshot, expected: Expected) -> None:
         f", {verdicts[name]} {name}" for name in ("late", "repeated") if verdicts[name]
     )
     filling = f" ({len(snapshot.filling)} still filling)" if snapshot.filling else ""
+    if snapshot.gaps:
+        print(f"no record at {snapshot.gaps} offsets: ends of transactions, or damage in Kafka")
     if not snapshot.expected:
         print(f"nothing to verify: {counts}")
     elif snapshot.differences:

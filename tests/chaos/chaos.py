@@ -33,6 +33,7 @@ from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
 from scenarios.clocks import ClocksRun
+from scenarios.damage import DamageRun
 from scenarios.disk import DiskRun
 from scenarios.network import NetworkRun
 from scenarios.power import PowerRun
@@ -47,6 +48,7 @@ RUNS: dict[str, type[ChaosRun]] = {
     "disk": DiskRun,
     "network": NetworkRun,
     "clocks": ClocksRun,
+    "damage": DamageRun,
     "upgrade": UpgradeRun,
     "soak": SoakRun,
 }

@@ -78,6 +78,20 @@ def test_offsets_that_were_committed_for_another_topic_are_not_used(real_pair: R
 
 
 @pytest.mark.services
+def test_an_offset_that_was_damaged_is_not_used(real_pair: RealPair) -> None:
+    real_pair.send(*(update(real_pair, minute) for minute in range(3)))
+    first = real_pair.new_consumer()
+    join(first)
+    assert polled_records(first, 2) == [(0, 0), (0, 1)]
+    label = first._coordinator.label(2)
+    real_pair.kill(first)
+    real_pair.admin.alter_group_offsets(
+        real_pair.name, {real_pair.partitions[0]: OffsetAndMetadata(3, label)}
+    )
+    assert polled_records(real_pair.new_consumer(), 3) == [(0, 0), (0, 1), (0, 2)]
+
+
+@pytest.mark.services
 def test_offsets_that_an_operator_has_set_are_used(real_pair: RealPair) -> None:
     real_pair.send(*(update(real_pair, minute) for minute in range(3)))
     real_pair.admin.alter_group_offsets(

@@ -7,7 +7,7 @@ from threading import Timer
 from typing import Any
 
 import pytest
-from kafka.errors import KafkaTimeoutError, UnsupportedCodecError
+from kafka.errors import CorruptRecordError, KafkaTimeoutError, UnsupportedCodecError
 
 import consumer
 import lifecycle
@@ -51,6 +51,20 @@ def test_what_kafka_raises_is_one_line_with_the_place_in_the_service(
         r" not found \(at topic\.py:\d+\)",
         line,
     )
+    assert harness.kafka.is_closed
+
+
+def test_a_damaged_batch_of_records_is_one_line_with_the_remedy(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(consumer, "RESTART_DELAY_SEC", 0)
+    error = CorruptRecordError("Record batch at offset 7 failed crc check")
+    harness.kafka.poll = raising(error)  # type: ignore[method-assign]
+    assert consumer.main() == 1
+    assert lines(caplog) == [
+        "Kafka has a damaged batch of records, which nobody can read: cut it out"
+        " (docs/troubleshooting.md): Record batch at offset 7 failed crc check"
+    ]
     assert harness.kafka.is_closed
 
 

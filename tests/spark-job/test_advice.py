@@ -60,11 +60,16 @@ class JavaError(Py4JJavaError):  # type: ignore[misc]
             " windows that had counted the lost records keep them (docs/production.md)",
         ),
         (
+            "[STREAM_FAILED] Query terminated with exception: Checksum error:"
+            " file:/data/checkpoints/offsets/57 at 1024 exp: 1082229673 got: -5161528 SQLSTATE: X",
+            f"the checkpoint is damaged (file:/data/checkpoints/offsets/57): {START_OVER}",
+        ),
+        (
             "[STREAM_FAILED] Query terminated: Task failed\n\tat Executor.run",
             "the query failed: [STREAM_FAILED] Query terminated: Task failed",
         ),
     ],
-    ids=["operators", "schema", "damaged", "deleted", "lost", "other"],
+    ids=["operators", "schema", "state", "deleted", "lost", "damaged", "other"],
 )
 def test_each_failure_of_the_query_has_its_advice(text: str, line: str) -> None:
     settings = Settings(checkpoint_location="/data/checkpoints", raw_topic="raw")
@@ -155,3 +160,16 @@ def test_the_first_line_says_what_went_wrong(error: Exception, line: str) -> Non
 )
 def test_only_a_running_query_can_fail_because_of_kafka(error: Exception, of_kafka: bool) -> None:
     assert is_failure_of_kafka(error) is of_kafka
+
+
+def test_a_damaged_batch_of_records_is_no_failure_that_ends_by_itself() -> None:
+    error = StreamingQueryException(
+        "[STREAM_FAILED] Query terminated with exception: Job aborted: Task 0 failed:"
+        " org.apache.kafka.common.KafkaException: Received exception when fetching the next record"
+        " from raw-0. If needed, please seek past the record to continue consumption.\n\tat x"
+    )
+    assert not is_failure_of_kafka(error)
+    assert advice(error, Settings()) == (
+        "Kafka has a damaged batch of records in raw-0, which nobody can read; to go on without it,"
+        " cut it out (docs/troubleshooting.md)"
+    )

@@ -26,6 +26,8 @@ class FakeRaw:
         self._portions, self._arrival = list(portions), arrival
         self.complete_since = complete_since
 
+    gaps = 0
+
     def skip_before(self, moment: datetime) -> None:
         self.complete_since = moment
 

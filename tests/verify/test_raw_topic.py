@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import KafkaTimeoutError, LeaderNotAvailableError
+from kafka.errors import CorruptRecordError, KafkaTimeoutError, LeaderNotAvailableError
 
 import raw_topic
 from fakes import EVER, MARKER, FakeKafka
@@ -49,6 +49,21 @@ def test_after_a_marker_the_topic_is_complete_since_the_first_record(
     raw, _ = topic_with(monkeypatch, (7, [MARKER, b"b"]))
     list(raw.read_new())
     assert raw.complete_since == NOON + timedelta(seconds=8)
+
+
+def test_offsets_without_a_record_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, _ = topic_with(monkeypatch, (7, [b"a", MARKER, MARKER, b"b"]), (0, [b"c"]))
+    assert len(list(raw.read_new())) == 3
+    assert raw.gaps == 2
+
+
+def test_an_offset_that_goes_back_is_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, kafka = topic_with(monkeypatch, (0, [b"a", b"b"]))
+    list(raw.read_new())
+    kafka.partitions[0][1].append(b"c")
+    raw._next[TopicPartition("raw", 0)] = 3  # as after a batch whose offset was too high
+    with pytest.raises(CorruptRecordError, match="goes back from offset 2 to 2"):
+        list(raw.read_new())
 
 
 def test_a_partition_without_its_records_makes_the_topic_complete_only_from_now_on(

@@ -5,7 +5,7 @@ import sys
 from decimal import Decimal
 
 import pytest
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import CorruptRecordError, KafkaTimeoutError
 
 import verify
 from fakes import FakeRaw, FakeTable
@@ -33,6 +33,20 @@ def test_an_unexpected_error_is_one_line_and_exit_code_1(
     monkeypatch.setattr(verify, "RawTopic", raise_error)
     assert verify.main([]) == 1
     assert capsys.readouterr() == ("", f"unexpected error: {line}\n")
+
+
+def test_a_damaged_batch_of_records_is_one_line_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def raise_error(*_: object) -> None:
+        raise CorruptRecordError("Record batch at offset 7 failed crc check")
+
+    monkeypatch.setattr(verify, "RawTopic", raise_error)
+    assert verify.main([]) == 1
+    assert capsys.readouterr().err == (
+        "Kafka has a damaged batch of records, which nobody can read: cut it out"
+        " (docs/troubleshooting.md): Record batch at offset 7 failed crc check\n"
+    )
 
 
 def test_a_terminal_that_is_not_utf_8_shows_the_differences(
