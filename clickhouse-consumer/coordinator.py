@@ -50,7 +50,8 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
         kafka-python says 0 from when a heartbeat is due until the broker has answered it, though
         heartbeats do not need polls.
         """
-        return max(MIN_WAIT_SEC, super().time_to_next_poll())
+        wait_sec: float = super().time_to_next_poll()
+        return max(MIN_WAIT_SEC, wait_sec)
 
     async def join_group_async(self, timeout_ms: float | None = None) -> bool:
         """Join the group; returns whether that was possible in this time.
