@@ -150,7 +150,9 @@ SYMPTOMS = (
     Symptom("zookeeper", r"Not able to find valid snapshots.*", "without_snapshot"),
     Symptom("zookeeper", r"IOException: CRC check failed.*", "repair_log"),
     Symptom("kafka", r".*(meta\.properties|The Cluster ID \S+ doesn't match).*", "without_meta"),
-    Symptom("clickhouse-server", r"Suspiciously many \(\d+ parts.*?is 0", "without_broken_parts"),
+    Symptom(
+        "clickhouse-server", r"Part \S+ is broken and needs manual correction", "new_checkpoint"
+    ),
 )
 
 
@@ -241,32 +243,29 @@ class Person:
         self.stack.start("kafka")
         return "deleted meta.properties"
 
-    def without_broken_parts(self, *_: str) -> str:
-        self.stack.stop("clickhouse-server")
-        flags = self.folder / "clickhouse" / "flags"
-        flags.mkdir(exist_ok=True)
-        (flags / "force_restore_data").touch()
-        return f"started with force_restore_data, {self.fill_again()}"
-
     def without_part(self, part: str) -> str:
         self.stack.stop("clickhouse-server")
         for folder in self.folder.glob(f"clickhouse/store/*/*/{part}"):
             shutil.rmtree(folder)
-        return f"deleted {part}, {self.fill_again()}"
-
-    def fill_again(self) -> str:
-        """Start ClickHouse without some of its rows, which the job writes again."""
-        for reader in self.readers:
-            reader.orders.clear()
+        forget(self.readers)
         self.stack.start("clickhouse-server")
-        return self.new_checkpoint()
+        return f"deleted {part}, {self.new_checkpoint()}"
+
+
+def forget(readers: Sequence[Reader]) -> None:
+    """Call this while ClickHouse is stopped: from here on, the table may lack rows of a part."""
+    for reader in readers:
+        reader.orders.clear()
 
 
 class DamageInjector(Injector):
     """Damages files."""
 
-    def __init__(self, stack: Stack, producer: Producer, seed: int, raw: Raw) -> None:
+    def __init__(
+        self, stack: Stack, producer: Producer, seed: int, raw: Raw, readers: Sequence[Reader]
+    ) -> None:
         super().__init__(stack, producer)
+        self.readers = readers
         self.rng = random.Random(seed)
         self.pipeline = Pipeline(stack)
         self.raw = raw
@@ -287,6 +286,8 @@ class DamageInjector(Injector):
             self.stack.stop(owner)
         for kind in fault.components:
             self.damage_one(kind)
+        if "clickhouse-server" in owners:
+            forget(self.readers)
         for owner in owners:
             self.stack.start(owner)
         return datetime.now(UTC)
@@ -394,7 +395,7 @@ class DamageRun(ChaosRun):
     def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:
         super().__init__(stack, seed, rate, deduplicate)
         self.raw = raw = Raw(self.pipeline.bootstrap_servers, RAW)
-        self.injector = DamageInjector(stack, self.producer, seed, raw)
+        self.injector = DamageInjector(stack, self.producer, seed, raw, self.readers)
         self.person = Person(stack, self.readers)
         self.faults = schedule(seed)
 
