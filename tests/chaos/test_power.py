@@ -9,6 +9,8 @@ import pytest
 
 import chaos
 from clickhouse_server import ClickHouse
+from faults import Fault
+from polling import eventually_equal
 from scenarios.power import DISKS_OF, PowerRun, schedule
 from stack import Stack
 
@@ -33,6 +35,24 @@ def test_a_run_with_power_cuts_is_equal(tmp_path: Path) -> None:
     stack = Stack.on_free_ports(tmp_path / "stack")
     settings = chaos.Settings(scenario="power", seed=0, faults=2)
     assert chaos.run(stack, settings) == 0
+
+
+@pytest.mark.services
+@pytest.mark.skipif(bool(PowerRun.missing()), reason=PowerRun.missing())
+def test_rows_that_clickhouse_has_lost_come_from_transactions_agg_again(tmp_path: Path) -> None:
+    stack = Stack.on_free_ports(tmp_path / "stack")
+    with PowerRun.surroundings(stack, seed=0) as environment:
+        stack.up(environment, deadline_sec=chaos.READY_SEC)
+        try:
+            run = PowerRun(stack, seed=0, rate=0, deduplicate=False)
+            run.pipeline.produce(2000, INVALID_SHARE=0, LATE_SHARE=0)
+            eventually_equal(run.pipeline.stored_orders, 2000, "stored orders")
+            run.injector.inflict(Fault("cut", ("clickhouse",)))
+            assert "missing" in run.pipeline.differences()
+            run.let_consumer_read_again()
+            run.pipeline.verify()
+        finally:
+            stack.down()
 
 
 @pytest.mark.services

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from threading import Lock
 
 import psutil
@@ -149,6 +150,21 @@ class WholeWindows(Freshness):
         return super().counted(row for row in rows if row.window_start not in self.lossy)
 
 
+class PowerProducer(Producer):
+    """A producer that Kafka may have refused a few records because it lost those before them."""
+
+    def __exit__(self, *_: object) -> None:
+        """Let it deliver or give up what it has. Raises NotRecovered if it does not."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(timeout=60)
+            if ", not acknowledged 0" not in self.last_line():
+                raise NotRecovered(f"the producer has {self.last_line()}")
+
+    def last_line(self) -> str:
+        return Path(self.log.name).read_text().rstrip().rpartition("\n")[2]
+
+
 class PowerRun(ChaosRun):
     """A run on one stack, whose folders with data are disks."""
 
@@ -182,6 +198,8 @@ class PowerRun(ChaosRun):
         self.kept: set[datetime] = set()  # windows whose rows count orders that Kafka has lost
         self.cuts_of_kafka: list[float] = []  # by the monotonic clock
         self.prober = Prober(self.pipeline.bootstrap_servers)
+        if not self.is_safe:
+            self.producer = PowerProducer(stack, seed, rate)
         self.injector = PowerInjector(stack, self.producer, Disks(stack.directory, mounts(seed)))
         self.injector.while_off = self.forget_the_table
         self.faults = schedule(seed)
@@ -350,10 +368,15 @@ class PowerRun(ChaosRun):
         return {
             "safe_settings": self.is_safe,
             "acknowledged": len(self.prober.acknowledged),
+            "producer": self.producer_said(),
             "windows_with_more_orders": len(self.kept),
             "clickhouse_insert_ms": insert_ms(self.pipeline),
             **costs,
         }
+
+    def producer_said(self) -> str:
+        """The end of its log: how many records it has sent, and how many Kafka has refused."""
+        return self.stack.log_tail("producer", 1).partition("stopped: ")[2]
 
     def settle(self) -> list[str]:
         """As ChaosRun does; also check that no more was lost than a cut explains."""
