@@ -138,12 +138,16 @@ def stop_supervisord(stack: StackSettings, deadline_sec: float) -> None:
     if pid := running_pid(stack.directory, SUPERVISORD):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
+    else:
+        with suppress(Fault, OSError, HTTPException):  # it is just ending
+            supervisor(stack).shutdown()
     eventually(lambda: not is_up(stack), deadline_sec, "supervisord did not end")
 
 
 def is_up(stack: StackSettings) -> bool:
     """Whether supervisord runs, even if it is just starting or ending, or does not answer."""
-    return running_pid(stack.directory, SUPERVISORD) is not None
+    # That of version 1.0.0 holds no lock, and is there until its socket is gone.
+    return running_pid(stack.directory, SUPERVISORD) is not None or answers(stack)
 
 
 def check_answers(stack: StackSettings) -> None:

@@ -12,6 +12,7 @@ from launch import running_pid
 from paths import LOCAL_STACK
 from stack import Stack, StackError
 from supervision import socket_path
+from waiting import eventually
 
 
 @pytest.fixture(params=["in its folder", "elsewhere"])
@@ -78,3 +79,16 @@ def test_a_supervisord_that_cannot_start_says_why(tmp_path: Path) -> None:
     assert str(error.value).startswith("supervisord does not start: ")
     assert str(error.value).endswith(f"Is a directory: '{tmp_path}/log/supervisord.log'")
     assert not stack.is_up()
+
+
+def test_a_supervisord_without_a_lock_is_stopped_as_that_of_version_1_0_0_has_none(
+    stack: Stack,
+) -> None:
+    stack.down(say=lambda _: None)
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"]
+    subprocess.run(command, cwd=stack.directory, check=True)
+    eventually(lambda: supervision.answers(stack), "supervisord answers", deadline_sec=60)
+
+    stack.down(say=lambda _: None)
+
+    assert not supervision.answers(stack)
