@@ -56,6 +56,10 @@ QUICK_START = "-XX:TieredStopAtLevel=1"
 SERIAL_GC = "-XX:+UseSerialGC"
 # Of the broker, ZooKeeper and Spark's daemons; that of the job is in spark-defaults.conf.
 JAVA_OPTIONS = (QUICK_START, SERIAL_GC, JAVA_LANGUAGE)
+# ZooKeeper does not start with an empty log of transactions, which a full disk leaves.
+WITHOUT_EMPTY_LOGS = (
+    'for log in zookeeper/version-2/log.*; do [ -s "$log" ] || rm -f "$log"; done; exec "$@"'
+)
 KAFKA_CLASS_PATH = "{local_stack}/conf:{tools}/kafka/*"
 SPARK_CLASS = "{spark_home}/bin/spark-class"
 SPARK_ENVIRONMENT = {
@@ -73,6 +77,7 @@ TABLE = (
         name="zookeeper",
         stop_order=10,
         command=(
+            *("sh", "-c", WITHOUT_EMPTY_LOGS, "sh"),
             *("java", "-Xmx128m", *JAVA_OPTIONS, "-cp", KAFKA_CLASS_PATH),
             *("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zookeeper.properties"),
         ),

@@ -67,3 +67,12 @@ def test_rows_and_offsets_survive_down_and_up(pipeline: Pipeline) -> None:
     pipeline.verify()
     pipeline.stack.stop("spark-job")
     assert "stopped: records 500," in restarted.log("spark-job")  # the job has not started over
+
+
+def test_zookeeper_starts_with_an_empty_log_that_a_full_disk_has_left(pipeline: Pipeline) -> None:
+    pipeline.stack.stop("zookeeper")
+    (pipeline.stack.directory / "zookeeper" / "version-2" / "log.fffffff").touch()
+    pipeline.stack.start("zookeeper")
+    pipeline.stack.wait_until_healthy(READY_SEC)
+    pipeline.produce(500)
+    pipeline.verify()
