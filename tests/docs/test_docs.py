@@ -64,13 +64,13 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if page != CHANGELOG], ids=pages.name)
 def test_every_file_in_the_page_exists(page: Path) -> None:
     missing = []
+    known = pages.file_names() | OF_KAFKA
     for span in pages.code_spans(page):
         if re.fullmatch(r"([a-z][\w-]*/)+[\w.-]*", span):
             if not any((folder / span).exists() for folder in (PROJECT, page.parent)):
                 missing.append(span)
-        elif re.fullmatch(rf"[\w-]+\.({EXTENSIONS})", span):
-            if span not in pages.file_names() | OF_KAFKA:
-                missing.append(span)
+        elif re.fullmatch(rf"[\w-]+\.({EXTENSIONS})", span) and span not in known:
+            missing.append(span)
     assert missing == []
 
 
