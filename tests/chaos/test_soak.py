@@ -62,4 +62,4 @@ def test_a_short_soak_is_equal_and_reports_every_part(
         assert result["parts"][needed].keys() == {*COMPONENTS, "this test"}
         assert all(any(parts) for parts in result["parts"][needed].values())
     assert result["parts"]["disk_mb"]["kafka"][-1] > result["parts"]["disk_mb"]["kafka"][0]
-    assert result["parts"]["p99_delay_sec"]["orders"][-1] > 0
+    assert any(result["parts"]["p99_delay_sec"]["orders"])

@@ -430,13 +430,13 @@ class DamageRun(ChaosRun):
             if found and symptom not in done:
                 done.add(symptom)
                 step = getattr(self.person, symptom.step)(*found.groups())
-                self.note(symptom.service, found[0], step)
+                self.take_note(symptom.service, found[0], step)
                 return True
         found = re.search(r"Checksum doesn't match.*?/(all_\w+)/", self.answer(), re.DOTALL)
         if found and "part" not in done:
             done.add("part")
             line = " ".join(found[0].split())
-            self.note("answer of ClickHouse", line, self.person.without_part(found[1]))
+            self.take_note("answer of ClickHouse", line, self.person.without_part(found[1]))
             return True
         if self.person.wants_checkpoint and self.job_has_spoken():
             self.person.give_checkpoint()
@@ -466,7 +466,7 @@ class DamageRun(ChaosRun):
         finally:
             client.disconnect()
 
-    def note(self, where: str, line: str, step: str) -> None:
+    def take_note(self, where: str, line: str, step: str) -> None:
         seen = self.injector.notes["seen"]
         assert isinstance(seen, list)
         seen.append({"where": where, "line": line[:300], "done": step})
@@ -482,4 +482,4 @@ class DamageRun(ChaosRun):
         files = self.injector.notes["files"]
         assert isinstance(files, dict)
         partition = Path(files[COUNTED].partition(",")[0]).parent.name
-        self.note("make verify", result.stderr.strip(), self.person.cut_out(partition))
+        self.take_note("make verify", result.stderr.strip(), self.person.cut_out(partition))
