@@ -16,13 +16,13 @@ def losses_table() -> str:
     for component, is_safe in sorted({cut[:2] for cut in cuts}, key=lambda pair: pair[::-1]):
         found = [cut for name, safe, cut in cuts if (name, safe) == (component, is_safe)]
         steps = Counter(" and ".join(cut["steps"]) or "nothing" for cut in found)
-        done = ", ".join(f"{step} ({times} times)" for step, times in steps.most_common())
+        done = ", ".join(f"{step} ({times})" for step, times in steps.most_common())
         lost = [cut["lost_records"] for cut in found if "lost_records" in cut]
-        age_sec = max((cut.get("lost_sec", 0) for cut in found), default=0)
-        losses = f"{min(lost):,} to {max(lost):,}" if lost else ""
+        losses = span(lost) if lost else ""
+        age = f"{max(cut['lost_sec'] for cut in found)} s" if any(lost) else ""
         settings = "safe" if is_safe else "default"
-        rows.append([component, settings, losses, f"{age_sec} s" if lost else "", done])
-    header = ["cut", "settings", "records that Kafka lost", "the oldest was", "what had to be done"]
+        rows.append([component, settings, len(found), losses, age, done])
+    header = ["cut", "settings", "times", "Kafka lost records", "the oldest", "what had to be done"]
     return table(header, rows)
 
 
@@ -31,7 +31,7 @@ def costs_table() -> str:
     costs = [run["flush_costs"] for run in runs("power-") if "flush_costs" in run]
     settings = list(costs[0]) if costs else []
     what = {
-        "records_per_sec": "records/s, in batches",
+        "records_per_sec": "records per second, in batches",
         "cpu_us_per_record": "broker, µs of processor time per record",
         "ms_per_single_record": "ms until a single record is acknowledged",
         "cpu_ms_per_single_record": "broker, ms of processor time per single record",
@@ -44,5 +44,9 @@ def costs_table() -> str:
 
 
 def span(values: list[float]) -> str:
-    low, high = (f"{round(value, 2):,}" for value in (min(values), max(values)))
+    """The lowest and the highest value; fractions have three digits."""
+    low, high = (
+        f"{value:,}" if isinstance(value, int) else f"{float(f'{value:.3g}'):,g}"
+        for value in (min(values), max(values))
+    )
     return low if low == high else f"{low} to {high}"
