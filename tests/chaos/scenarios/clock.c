@@ -1,10 +1,13 @@
 /* Preloaded into a process: its time of day is ahead by the seconds in the first 8 bytes of the file
    CLOCK_FILE, at any moment. Replaces the functions of the vDSO, from which every program has the time,
-   also one that does without those of the C library. CLOCK_MONOTONIC stays as it is. */
+   also one that does without those of the C library. CLOCK_MONOTONIC stays as it is. Whoever waits for a
+   time of day waits until this clock shows it, also if it is set meanwhile. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +49,23 @@ static time_t time_ahead(time_t *where)
     if (where)
         *where = now.tv_sec;
     return now.tv_sec;
+}
+
+int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until)
+{
+    static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+    struct timespec now, limit = *until;
+    if (!real)
+        real = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+    if (condition->__data.__wrefs & 2) /* glibc: it waits by CLOCK_MONOTONIC */
+        return real(condition, mutex, until);
+    clock_gettime_ahead(CLOCK_REALTIME, &now);
+    limit.tv_sec -= *ahead_sec;
+    now.tv_sec += 1 - *ahead_sec; /* in a second: the clock may be set */
+    if (limit.tv_sec < now.tv_sec)
+        return real(condition, mutex, &limit);
+    int result = real(condition, mutex, &now);
+    return result == ETIMEDOUT ? 0 : result; /* as if woken for nothing, which may always happen */
 }
 
 static int is_writable(void) /* makes the vDSO so: all of it at once, Linux does not split it */
