@@ -95,7 +95,9 @@ class NetworkInjector(Injector):
 
     def inflict(self, fault: Fault) -> datetime:
         if fault.kind == RESET:
-            self.notes = {"resets": {name: self.reset(name) for name in fault.components}}
+            # The links to Spark's master come last: without them the others may be idle.
+            names = reversed(fault.components)
+            self.notes = {"resets": {name: self.reset(name) for name in names}}
         else:
             broken = (
                 self.links.slow(fault.components)
