@@ -105,6 +105,8 @@ class NetworkInjector(Injector):
                 else self.links.losing(fault.components, DIRECTIONS[fault.kind])
             )
             with broken:
+                if "driver-master" in fault.components:  # which is silent unless executors change
+                    self.signal(Fault("kill", ("executor",)))
                 self.hold(fault)
                 self.notes = {"packets": self.links.packets()}
         return datetime.now(UTC)
