@@ -16,8 +16,10 @@ NEEDS = {
 
 
 def parts_table() -> str:
-    """One row per value that was sampled, one column per sixth of the longest run."""
-    run = max(runs("soak-"), key=lambda run: run["minutes"])
+    """Of the longest run: one row per value that was sampled, one column per sixth of the run."""
+    run = max(runs("soak-"), key=lambda run: float(run["minutes"]), default=None)
+    if run is None:
+        return ""
     minutes = run["part_minutes"]
     header = ["", *(f"until minute {number * minutes:.0f}" for number in range(1, 7))]
     return table(
