@@ -178,7 +178,8 @@ class Person:
     def give_checkpoint(self) -> None:
         self.wants_checkpoint = False
         self.stack.stop("spark-job")
-        shutil.rmtree(self.folder / "checkpoint")
+        # There is none if the job has not come so far since the last time.
+        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
         self.stack.start("spark-job")
 
     def cut_out(self, partition: str) -> str:
