@@ -24,7 +24,7 @@ class Coordinator(ConsumerCoordinator):  # type: ignore[misc]
     topic of that name. So each offset is committed with the id of the topic that it was meant for.
 
     Change 4: a poll waits while a broker does not answer. kafka-python tries again at once, and
-    each try leaves something at the request without an answer: 15 MB per second, a whole core.
+    each try leaves something at the request without an answer: 15 MB per second, half a core.
 
     Change 5: each offset is committed twice, the second time as text. Kafka does not check its file
     of offsets for damage: with a wrong offset, totals would be skipped without a word.
