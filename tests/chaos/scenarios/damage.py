@@ -13,7 +13,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import cycle, islice
 from pathlib import Path
@@ -149,6 +149,7 @@ SYMPTOMS = (
     ),
     Symptom("zookeeper", r"Not able to find valid snapshots.*", "without_snapshot"),
     Symptom("zookeeper", r"IOException: CRC check failed.*", "repair_log"),
+    Symptom("kafka", r"Malformed line in checkpoint file \[(\S+)\].*", "without_file"),
     Symptom("kafka", r".*(meta\.properties|The Cluster ID \S+ doesn't match).*", "without_meta"),
     Symptom(
         "clickhouse-server", r"Part \S+ is broken and needs manual correction", "new_checkpoint"
@@ -239,10 +240,15 @@ class Person:
         return f"deleted {newest.name}, which TxnLogToolkit cannot read, and restarted Kafka"
 
     def without_meta(self, *_: str) -> str:
+        return self.without_file("meta.properties")
+
+    def without_file(self, path: str) -> str:
+        """Kafka writes it again."""
+        file = self.folder / "kafka" / Path(path).name
         self.stack.stop("kafka")
-        (self.folder / "kafka" / "meta.properties").unlink()
+        file.unlink(missing_ok=True)
         self.stack.start("kafka")
-        return "deleted meta.properties"
+        return f"deleted {file.name}"
 
     def without_part(self, part: str) -> str:
         self.stack.stop("clickhouse-server")
@@ -398,7 +404,12 @@ class DamageRun(ChaosRun):
         self.raw = raw = Raw(self.pipeline.bootstrap_servers, RAW)
         self.injector = DamageInjector(stack, self.producer, seed, raw, self.readers)
         self.person = Person(stack, self.readers)
-        self.faults = schedule(seed)
+        faults = list(schedule(seed))
+        self.faults, self.number = iter(faults), len(faults)
+
+    def inflict_faults(self, is_enough: Callable[[int], bool]) -> None:
+        """As ChaosRun does, until the faults of the seed are over. Raises NotRecovered."""
+        super().inflict_faults(lambda done: done >= self.number or is_enough(done))
 
     def read_raw(self) -> None:
         with self.injector.reading:
