@@ -23,6 +23,7 @@ from supervisor.xmlrpc import Faults
 
 from chaos_run import RECOVERY_DEADLINE_SEC, WATERMARK, ChaosRun, say
 from clickhouse_server import INIT_SQL, ClickHouse
+from disks import missing
 from faults import Fault, NotRecovered
 from freshness import Freshness
 from injection import Injector
@@ -172,9 +173,7 @@ class PowerRun(ChaosRun):
 
     @classmethod
     def missing(cls) -> str:
-        if os.geteuid() != 0:
-            return "only root can mount the disks that lose power"
-        return "" if shutil.which("mkfs.ext4") else "there is no mkfs.ext4"
+        return missing()
 
     @classmethod
     @contextmanager
