@@ -39,7 +39,7 @@ SAYS = {
     "broker": ("kafka", "No space left on device"),
     "zookeeper": ("zookeeper", "No space left on device"),
     "checkpoint": ("spark-job", "ERROR no space left .* checkpoint"),
-    "executor": ("spark-job", "ERROR .*(no space left .* SPARK_LOCAL_DIRS|Java did not start)"),
+    "executor": ("spark-job", r"ERROR (no space left .*SPARK_LOCAL_DIRS|.* Java did not start)"),
     "clickhouse": ("clickhouse-consumer", "did not acknowledge .* not enough space"),
 }
 # Killed while the logs are full. ZooKeeper says more at its start than its last block has room for.
