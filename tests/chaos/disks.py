@@ -23,7 +23,12 @@ class Disk:
         return self.path / "ballast"
 
     def fill(self) -> None:
-        """Take every free block. Call this again and again: others delete files meanwhile."""
+        """Take every free block. Call this again and again: others delete files meanwhile.
+
+        Raises FileNotFoundError if the disk is gone: its folder is then on that of the machine.
+        """
+        if not self.path.is_mount():
+            raise FileNotFoundError(f"no disk is mounted at {self.path}")
         with self.ballast.open("ab", buffering=0) as ballast:
             # ext4 refuses a large write as a whole, although there are some blocks left.
             for size in (2**20, BLOCK_BYTES):

@@ -42,6 +42,12 @@ def test_a_full_disk_has_no_room_for_a_block(small: Disk) -> None:
     assert (small.path / "new").write_bytes(b"x") == 1
 
 
+def test_the_disk_of_the_machine_is_never_filled(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no disk is mounted"):
+        Disk(tmp_path).fill()
+    assert not list(tmp_path.iterdir())
+
+
 @needs_disks
 def test_a_service_starts_again_although_every_free_block_is_taken_at_once(
     small: Disk, monkeypatch: pytest.MonkeyPatch
