@@ -148,9 +148,9 @@ SYMPTOMS = (
         "cut_out_and_write_again",
     ),
     Symptom("zookeeper", r"Not able to find valid snapshots.*", "without_snapshot"),
-    Symptom("zookeeper", r"IOException: CRC check failed.*", "repair_log"),
+    Symptom("zookeeper", r"IOException: CRC check failed.*", "without_log"),
     Symptom("kafka", r"Malformed line in checkpoint file \[(\S+)\].*", "without_file"),
-    Symptom("kafka", r".*(meta\.properties|The Cluster ID \S+ doesn't match).*", "without_meta"),
+    Symptom("kafka", r"\S+Exception: .*(meta\.properties|doesn't match).*", "without_meta"),
     Symptom(
         "clickhouse-server", r"Part \S+ is broken and needs manual correction", "new_checkpoint"
     ),
@@ -179,8 +179,7 @@ class Person:
     def give_checkpoint(self) -> None:
         self.wants_checkpoint = False
         self.stack.stop("spark-job")
-        # There is none if the job has not come so far since the last time.
-        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)
+        shutil.rmtree(self.folder / "checkpoint", ignore_errors=True)  # perhaps not made yet
         self.stack.start("spark-job")
 
     def cut_out(self, partition: str) -> str:
@@ -222,22 +221,15 @@ class Person:
         properties.write_text(text)
         return "deleted the snapshot, started once with snapshot.trust.empty=true"
 
-    def repair_log(self, *_: str) -> str:
-        self.stack.stop("zookeeper")
+    def without_log(self, *_: str) -> str:
+        for service in ("kafka", "zookeeper"):
+            self.stack.stop(service)
         logs = (self.folder / "zookeeper" / "version-2").glob("log.*")
         newest = max(logs, key=lambda file: int(file.suffix[1:], 16))
-        fixed = newest.with_name(f"{newest.name}.fixed")
-        tool = "org.apache.zookeeper.server.persistence.TxnLogToolkit"
-        if "has been written with" in self.java(tool, "-r", "-y", newest):
-            fixed.replace(newest)
-            self.stack.start("zookeeper")
-            return f"repaired {newest.name} with TxnLogToolkit"
-        fixed.unlink(missing_ok=True)
         newest.unlink()
-        self.stack.start("zookeeper")
-        self.stack.stop("kafka")
-        self.stack.start("kafka")
-        return f"deleted {newest.name}, which TxnLogToolkit cannot read, and restarted Kafka"
+        for service in ("zookeeper", "kafka"):
+            self.stack.start(service)
+        return f"deleted {newest.name}, restarted Kafka"
 
     def without_meta(self, *_: str) -> str:
         return self.without_file("meta.properties")
@@ -278,6 +270,7 @@ class DamageInjector(Injector):
         self.raw = raw
         self.reading = threading.Lock()  # of the raw topic
         self.is_paused = False
+        self.stopped: list[str] = []  # the services that the latest fault has stopped
 
     def inflict(self, fault: Fault) -> datetime:
         """Stop the owners, damage a file of each, and start them again."""
@@ -289,6 +282,7 @@ class DamageInjector(Injector):
         for kind in fault.components:
             self.wait_for_files(kind)
         owners = [name for name in self.stack.services if name in self.owners(fault.components)]
+        self.stopped = owners
         for owner in reversed(owners):
             self.stack.stop(owner)
         for kind in fault.components:
@@ -305,6 +299,10 @@ class DamageInjector(Injector):
 
     def wait_for_files(self, kind: str) -> None:
         eventually(lambda: self.files(kind), f"files of {kind}", RECOVERY_DEADLINE_SEC)
+        if kind == "zookeeper-log":  # as after a while: its latest snapshot has the topics
+            self.stack.stop("zookeeper")
+            self.stack.start("zookeeper")
+            self.stack.wait_until_healthy(say=lambda _: None, services=["zookeeper", "kafka"])
         if kind == AGG:  # totals that the consumer has not read
             self.stack.stop("clickhouse-consumer")
             self.stored = {file: len(batches(file)) for file in self.files(AGG)}
@@ -422,7 +420,7 @@ class DamageRun(ChaosRun):
             if self.act(done):
                 moment = datetime.now(UTC)
             counted_until = min(reader.counted_until for reader in self.readers)
-            is_over = counted_until > moment and not self.problems()
+            is_over = counted_until > moment and not (self.answer() or self.problems())
             if time.monotonic() > start + RECOVERY_DEADLINE_SEC:
                 raise NotRecovered(f"{what}: {self.problems()}, {self.injector.notes}")
             time.sleep(POLL_SEC)
@@ -444,7 +442,7 @@ class DamageRun(ChaosRun):
                 step = getattr(self.person, symptom.step)(*found.groups())
                 self.take_note(symptom.service, found[0], step)
                 return True
-        found = re.search(r"Checksum doesn't match.*?/(all_\w+)/", self.answer(), re.DOTALL)
+        found = re.search(r"DB::Exception: .*?/(all_\w+)/", self.answer(), re.DOTALL)
         if found and "part" not in done:
             done.add("part")
             line = " ".join(found[0].split())
@@ -457,9 +455,9 @@ class DamageRun(ChaosRun):
 
     def job_has_spoken(self) -> bool:
         """Whether the job has read its checkpoint, if that may be damaged."""
-        log = self.injector.pipeline.log("spark-job")
-        is_new = " INFO starting with " in log
-        return not is_new or bool(re.search(" ERROR |reading starts at", log))
+        _, start, log = self.injector.pipeline.log("spark-job").rpartition(" INFO starting with ")
+        was_stopped = "spark-job" in self.injector.stopped
+        return not was_stopped or bool(start and re.search(" ERROR |reading starts at", log))
 
     def answer(self) -> str:
         """What ClickHouse says when it cannot read the table."""
@@ -481,8 +479,9 @@ class DamageRun(ChaosRun):
     def take_note(self, where: str, line: str, step: str) -> None:
         seen = self.injector.notes["seen"]
         assert isinstance(seen, list)
-        seen.append({"where": where, "line": line[:300], "done": step})
-        if self.injector.is_paused:
+        line = line.replace(str(self.stack.directory), "STACK_DIR")[:300]
+        seen.append({"where": where, "line": line, "done": step})
+        if self.injector.is_paused and step.startswith("cut out"):
             self.injector.is_paused = False
             self.injector.reading.release()
 

@@ -105,7 +105,8 @@ class DiskInjector(Injector):
                 file.seek(start)
                 return next((each for each in file if re.search(pattern, each)), "").strip()
 
-        self.notes[service] = eventually(line, f"{service} says {pattern!r}", NOTICED_SEC)
+        said = eventually(line, f"{service} says {pattern!r}", NOTICED_SEC)
+        self.notes[service] = said.replace(str(self.stack.directory), "STACK_DIR")
 
     def wait_for_end(self, service: str, pid: int) -> None:
         eventually(lambda: self.stack.pid(service) != pid, f"{service} ends", NOTICED_SEC)
