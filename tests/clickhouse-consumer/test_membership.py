@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kafka.errors import UnknownError
 
 import topic
 from fakes import TOPIC
@@ -63,7 +64,7 @@ def test_polls_wait_while_the_broker_does_not_answer(
 ) -> None:
     kafka = real_pair.new_consumer()
     join(kafka)
-    with frozen(real_servers, "kafka"):
+    with frozen_broker(real_servers):
         end = time.monotonic() + UNANSWERED_SEC
         while time.monotonic() < end:
             topic.poll(kafka, 1, 1)
@@ -74,10 +75,20 @@ def test_polls_wait_while_the_broker_does_not_answer(
 
 
 @contextmanager
-def frozen(servers: Servers, service: str) -> Iterator[None]:
-    pid = int((Path(servers.environment["STACK_DIR"]) / "pids" / service).read_text())
+def frozen_broker(servers: Servers) -> Iterator[None]:
+    pid = int((Path(servers.environment["STACK_DIR"]) / "pids" / "kafka").read_text())
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+        eventually(lambda: creates_topics(servers), "Kafka creates topics again")
+
+
+def creates_topics(servers: Servers) -> bool:
+    """Whether the broker creates a topic. It fails until a session that has expired is replaced."""
+    try:
+        with RealPair(servers):
+            return True
+    except UnknownError:
+        return False
