@@ -5,7 +5,7 @@ Cog inserts them: see `make docs`. It runs this file with nothing but Python's s
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from faults import COMPONENTS
 
 RESULTS = Path(__file__).parent / "results"
+SCENARIOS = ("power", "disk", "network", "clocks", "damage", "upgrade", "soak")
 
 
 def runs(prefix: str = "") -> list[dict[str, Any]]:
@@ -73,21 +74,51 @@ def other_faults_table() -> str:
     )
 
 
-def scenario_table(prefix: str) -> str:
-    """One row per fault of a scenario."""
+def scenarios_table() -> str:
+    """One row per scenario: its runs, and the recovery from all of their faults."""
+    header = ["scenario", "seeds", "faults", "minutes", "raw records", "verdict"]
     return table(
-        ["fault", "times", "recovery: median, worst"],
+        [*header, "recovery: median, worst"],
+        (scenario_row(name, runs(f"{name}-")) for name in SCENARIOS),
+    )
+
+
+def scenario_row(name: str, runs: Sequence[dict[str, Any]]) -> list[object]:
+    faults = [fault for run in runs for fault in run["faults"]]
+    return [
+        name,
+        ", ".join(str(run["seed"]) for run in runs),
+        len(faults),
+        f"{sum(run['minutes'] for run in runs):.0f}",
+        f"{sum(run['raw_records'] for run in runs):,}",
+        " and ".join(sorted({run["verdict"] for run in runs})),
+        in_seconds([fault["recovery_sec"] for fault in faults]),
+    ]
+
+
+def worst_table(prefix: str) -> str:
+    """What was hit, by kind of fault: the longest recovery in seconds, and how many there were."""
+    times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for fault in all_faults(prefix):
+        times[" and ".join(fault["components"]), fault["kind"]].append(fault["recovery_sec"])
+    kinds = sorted({kind for _, kind in times})
+    return table(
+        ["", *kinds],
         (
-            [name, len(seconds), in_seconds(seconds)]
-            for name, seconds in sorted(recovery_times(prefix).items())
+            [name, *(worst(times[name, kind]) for kind in kinds)]
+            for name in sorted({name for name, _ in times})
         ),
     )
 
 
-def recovery_times(prefix: str = "") -> defaultdict[str, list[float]]:
+def worst(times: list[float]) -> str:
+    return f"{max(times):.1f} ({len(times)})" if times else ""
+
+
+def recovery_times() -> defaultdict[str, list[float]]:
     """Seconds to recover, by kind and components."""
     times: defaultdict[str, list[float]] = defaultdict(list)
-    for fault in all_faults(prefix):
+    for fault in all_faults():
         name = f"{fault['kind']} {' and '.join(fault['components'])}"
         times[name].append(fault["recovery_sec"])
     return times
