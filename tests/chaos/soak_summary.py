@@ -33,7 +33,7 @@ def parts_table() -> str:
 
 
 def shown(value: Any) -> str:
-    """Two digits behind the point for a time, none for what is large."""
+    """Two digits behind the point, none for what is large."""
     if value is None:
         return ""
-    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+    return f"{value:,.0f}" if value >= 10 else f"{round(value, 2):g}"
