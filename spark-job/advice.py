@@ -9,13 +9,13 @@ from pyspark.errors import PySparkException, StreamingQueryException
 
 from counted import RecordsLost
 from health import ClockSetBack, NoExecutor
-from known_topics import TopicReplaced
+from known_topics import DamagedCheckpoint, TopicReplaced
 from refusals import Refused
 from settings import Settings
 
 FAILURES = (
     *(PySparkException, Py4JError, ConnectionError, NoExecutor, ClockSetBack),
-    *(TopicReplaced, RecordsLost, Refused),
+    *(TopicReplaced, DamagedCheckpoint, RecordsLost, Refused),
 )
 JVM_EXITED = "the Spark driver's JVM has exited; restart the job"
 NO_EXECUTOR = (
@@ -75,8 +75,8 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
             f"Kafka has a damaged batch of records in {match[1]}, which nobody can read; to go on"
             " without it, cut it out (docs/troubleshooting.md)"
         )
-    if match := DAMAGED_FILE.search(text):
-        return f"the checkpoint is damaged ({match[1]}): {start_over}"
+    if (match := DAMAGED_FILE.search(text)) or isinstance(error, DamagedCheckpoint):
+        return f"the checkpoint is damaged ({match[1] if match else text}): {start_over}"
     if match := LOST_OFFSETS.search(text):
         partition, read, end = match.groups()
         text = f"{partition} now ends at offset {end}, and the job had read up to {read}"

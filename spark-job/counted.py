@@ -46,8 +46,8 @@ class CountedRecords:
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self._settings = settings
         self._file = CheckpointFile(spark, settings.checkpoint_location, FILE)
-        text = self._file.read()
-        self._counted = Counted(**json.loads(text)) if text else None
+        content = self._file.read()
+        self._counted = Counted(**content) if content else None
         self._admin: KafkaAdminClient | None = None
 
     def add(self, batches: Iterable[StreamingQueryProgress]) -> None:
@@ -67,7 +67,7 @@ class CountedRecords:
             self._close()
         finally:
             if self._counted and self._counted != before:
-                self._file.write(json.dumps(self._counted._asdict()))
+                self._file.write(self._counted._asdict())
 
     def check(self) -> None:
         """Raises RecordsLost, or KafkaError if Kafka does not answer."""

@@ -23,13 +23,17 @@ class TopicReplaced(Exception):
     """The topic to read is not the one that the checkpoint belongs to."""
 
 
+class DamagedCheckpoint(Exception):
+    """A file of the checkpoint is empty, or not what was written; the text is its path."""
+
+
 class KnownTopics:
     """The topics that the checkpoint belongs to."""
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self._settings = settings
         self._file = CheckpointFile(spark, settings.checkpoint_location, FILE)
-        self._ids: dict[str, str] = json.loads(self._file.read() or "{}")
+        self._ids: dict[str, str] = self._file.read() or {}
 
     def check(self) -> None:
         """Compare the ids with those in Kafka, and remember those of topics that are new here.
@@ -49,11 +53,11 @@ class KnownTopics:
             )
         if now.items() - self._ids.items():
             self._ids |= now
-            self._file.write(json.dumps(self._ids))
+            self._file.write(self._ids)
 
 
 class CheckpointFile:
-    """A text file in the checkpoint, wherever that is, written and read as Spark does its own."""
+    """A JSON file in the checkpoint, wherever that is, written and read as Spark does its own."""
 
     def __init__(self, spark: SparkSession, folder: str, name: str) -> None:
         jvm: Any = spark._jvm
@@ -63,19 +67,21 @@ class CheckpointFile:
         configuration = spark._jsparkSession.sessionState().newHadoopConf()
         self._files = checkpointing.CheckpointFileManager.create(self._path, configuration)
 
-    def read(self) -> str | None:
-        """The text; None if there is no such file."""
+    def read(self) -> Any:
+        """The content; None if there is no such file. Raises DamagedCheckpoint."""
         if not self._files.exists(self._path):
             return None
         stream = self._files.open(self._path)
         try:
-            return bytes(self._read_all(stream)).decode()
+            return json.loads(bytes(self._read_all(stream)))
+        except ValueError:
+            raise DamagedCheckpoint(str(self._path)) from None
         finally:
             stream.close()
 
-    def write(self, text: str) -> None:
+    def write(self, content: Any) -> None:
         """Replace the whole file at once."""
         self._files.mkdirs(self._path.getParent())
         stream = self._files.createAtomic(self._path, True)
-        stream.write(text.encode())
+        stream.write(json.dumps(content).encode())
         stream.close()

@@ -166,7 +166,7 @@ def watch(
 def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: Reporter) -> None:
     """Run the query until a stop is requested, and start it again after a failure of Kafka.
 
-    Raises the error of any other failure.
+    Raises the error of any other failure, and DamagedCheckpoint.
     """
     topics, counted = KnownTopics(spark, settings), CountedRecords(spark, settings)
     wait_for_topics(settings, stop)

@@ -7,6 +7,7 @@ from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark.errors import AnalysisException, PySparkRuntimeError, StreamingQueryException
 
 from advice import advice, first_line, is_failure_of_kafka
+from known_topics import DamagedCheckpoint
 from settings import Settings
 
 START_OVER = (
@@ -95,6 +96,14 @@ def test_a_checkpoint_with_an_empty_file_needs_a_new_one(tmp_path: Path) -> None
         )
     elsewhere = Settings(checkpoint_location=f"hdfs://namenode{tmp_path}")
     assert advice(failure, elsewhere).startswith("the query failed")
+
+
+def test_a_file_of_the_job_that_is_damaged_is_named() -> None:
+    settings = Settings(checkpoint_location="hdfs://namenode/checkpoints")
+    error = DamagedCheckpoint("hdfs://namenode/checkpoints/counted.json")
+    assert advice(error, settings).startswith(
+        "the checkpoint is damaged (hdfs://namenode/checkpoints/counted.json): delete hdfs:"
+    )
 
 
 def test_a_full_disk_is_named() -> None:

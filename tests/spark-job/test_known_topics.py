@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 import known_topics
-from known_topics import KnownTopics, TopicReplaced
+from known_topics import DamagedCheckpoint, KnownTopics, TopicReplaced
 from settings import Settings
 
 WARNING = (
@@ -65,6 +65,17 @@ def test_a_topic_that_was_replaced_while_the_job_ran_is_found_then_and_at_each_s
         with pytest.raises(TopicReplaced):
             opened.check()
     assert checkpoint.file() == {"raw": "raw-1", "agg": "agg-1"}
+
+
+@pytest.mark.parametrize("content", ["", '{"raw": "raw'])
+def test_a_file_without_its_content_is_damage_and_not_a_new_checkpoint(
+    checkpoint: Checkpoint, content: str
+) -> None:
+    checkpoint.opened().check()
+    (checkpoint._folder / ".topic_ids.json.crc").unlink()  # as after a power failure
+    (checkpoint._folder / "topic_ids.json").write_text(content)
+    with pytest.raises(DamagedCheckpoint, match="there/yet/topic_ids.json"):
+        checkpoint.opened()
 
 
 def test_a_new_checkpoint_belongs_to_the_new_topic(checkpoint: Checkpoint) -> None:
