@@ -13,13 +13,16 @@ import argparse
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from ports import StackSettings
 
 PID_FILES = "pids"
+LOCK_TRIES = 10
 
 
 def pid_file(directory: Path, name: str) -> Path:
@@ -45,11 +48,14 @@ def hold_pid_file(name: str) -> None:
     Exits if another process holds the lock.
     """
     file = os.open(pid_file(Path(), name), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        # Not flock(): children inherit such a lock, and a killed service may leave children.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        sys.exit(f"{name} already runs as process {os.read(file, 20).decode().split()[0]}")
+    for _ in range(LOCK_TRIES):
+        with suppress(OSError):
+            # Not flock(): children inherit such a lock, and a killed service may leave children.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        time.sleep(0.1)  # `running_pid` holds it, too, for a moment
+    else:
+        sys.exit(f"{name} already runs as process {os.read(file, 20).decode().strip()}")
     # Not emptied first: if the disk is full, something else may take its only block.
     length = os.write(file, f"{os.getpid()}\n".encode())
     os.ftruncate(file, length)

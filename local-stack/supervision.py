@@ -222,9 +222,11 @@ def stop_orphan(directory: Path, service: str) -> None:
     pid = running_pid(directory, service)
     if not pid:
         return
-    os.kill(pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
     try:
         eventually(has_ended, ORPHAN_STOP_SEC, f"{service} did not end")
     except StackError:
-        os.killpg(pid, signal.SIGKILL)  # supervisord makes each service the leader of a group
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # supervisord makes each service the leader of a group
         eventually(has_ended, ORPHAN_STOP_SEC, f"process {pid} survived SIGKILL")

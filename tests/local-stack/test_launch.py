@@ -1,8 +1,10 @@
 """How a service is found, whoever started it."""
 
+import fcntl
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from launch import PID_FILES, pid_file, running_pid
@@ -26,6 +28,18 @@ def test_the_pid_file_counts_only_while_the_service_lives(tmp_path: Path) -> Non
     assert pid_file(tmp_path, "kafka").read_text() == f"{service.pid}\n"
     assert running_pid(tmp_path, "kafka") is None
     assert running_pid(tmp_path, "zookeeper") is None
+
+
+def test_a_look_at_the_pid_file_keeps_no_service_from_starting(tmp_path: Path) -> None:
+    (tmp_path / PID_FILES).mkdir()
+    command = [sys.executable, str(LOCAL_STACK / "launch.py"), "kafka", "sleep", "60"]
+    with pid_file(tmp_path, "kafka").open("w") as look:
+        fcntl.lockf(look, fcntl.LOCK_EX)
+        service = subprocess.Popen(command, cwd=tmp_path)
+        time.sleep(0.3)
+    with service:
+        eventually(lambda: running_pid(tmp_path, "kafka"), "the service runs", deadline_sec=20)
+        service.kill()
 
 
 def test_an_instance_runs_in_its_own_folder_and_holds_its_pid_file_in_that_of_the_stack(
