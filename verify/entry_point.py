@@ -4,7 +4,7 @@ import io
 import sys
 from collections.abc import Callable
 
-from kafka.errors import CorruptRecordError
+from kafka.errors import CorruptRecordError, KafkaTimeoutError
 
 from kafka_access import SettingsError
 
@@ -28,6 +28,9 @@ def exit_code(run: Callable[[], int]) -> int:
             f" (docs/troubleshooting.md): {error.args[0]}",
             file=sys.stderr,
         )
+        return 1
+    except KafkaTimeoutError as error:
+        print(f"Kafka does not answer: {first_line(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         name, line = type(error).__name__, first_line(error)

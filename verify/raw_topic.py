@@ -1,14 +1,21 @@
 """Read every committed record of the raw topic, as often as there are new ones."""
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import CorruptRecordError, KafkaError, LeaderNotAvailableError
+from kafka.errors import (
+    CorruptRecordError,
+    KafkaError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+)
 
 from refusals import no_topic, why
 
+SILENT_SEC = 60  # a broker that restarts is away for less
 EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -72,12 +79,20 @@ class RawTopic:
         self.complete_since = moment
 
     def read_new(self) -> Iterable[Record]:
-        """Every record between the last call and now. Raises CorruptRecordError."""
+        """Every record between the last call and now.
+
+        Raises CorruptRecordError, and KafkaTimeoutError if none arrives for SILENT_SEC.
+        """
         self._exit_if_replaced()
         now = datetime.now(UTC)
         ends = self._ends()
+        silent_since = time.monotonic()
         while any(self._consumer.position(p) < end for p, end in ends.items()):
             polled = self._consumer.poll(timeout_ms=1000)
+            if polled:
+                silent_since = time.monotonic()
+            elif time.monotonic() - silent_since > SILENT_SEC:
+                raise KafkaTimeoutError(f"no record arrives for {SILENT_SEC} s")
             self._exit_if_replaced()
             for partition, records in polled.items():
                 for record in records:

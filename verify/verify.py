@@ -183,6 +183,7 @@ def connect_clickhouse(settings: Settings) -> Client:
         database=settings.clickhouse_database,
         secure=settings.clickhouse_secure,
         ca_certs=settings.clickhouse_cafile,
+        send_receive_timeout=30,  # while a query runs, ClickHouse reports its progress
     )
 
 

@@ -79,6 +79,16 @@ def test_a_partition_without_its_records_makes_the_topic_complete_only_from_now_
     assert raw.complete_since == complete_since
 
 
+def test_a_kafka_that_goes_away_while_it_is_read_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw, kafka = topic_with(monkeypatch, (0, [b"a"]))
+    monkeypatch.setattr(kafka, "poll", lambda **_: {})
+    monkeypatch.setattr(raw_topic, "SILENT_SEC", 0)
+    with pytest.raises(KafkaTimeoutError, match="no record arrives for 0 s"):
+        list(raw.read_new())
+
+
 def test_no_kafka_and_no_topic_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         SystemExit, match="^no topic raw at localhost:9092, or Kafka's ACLs hide it"

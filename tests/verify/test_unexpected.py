@@ -5,7 +5,7 @@ import sys
 from decimal import Decimal
 
 import pytest
-from kafka.errors import CorruptRecordError, KafkaTimeoutError
+from kafka.errors import CorruptRecordError, KafkaConnectionError, KafkaTimeoutError
 
 import verify
 from fakes import FakeRaw, FakeTable
@@ -17,7 +17,7 @@ from windows import Row
     ("error", "line"),
     [
         (RuntimeError("\nthe first line\nanother one"), "RuntimeError: the first line"),
-        (KafkaTimeoutError("no answer"), "KafkaTimeoutError: no answer"),
+        (KafkaConnectionError("no answer"), "KafkaConnectionError: no answer"),
         (ValueError(), "ValueError"),
     ],
 )
@@ -47,6 +47,19 @@ def test_a_damaged_batch_of_records_is_one_line_with_the_remedy(
         "Kafka has a damaged batch of records, which nobody can read: cut it out"
         " (docs/troubleshooting.md): Record batch at offset 7 failed crc check\n"
     )
+
+
+def test_a_kafka_that_does_not_answer_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def raise_error(*_: object) -> None:
+        raise KafkaTimeoutError("no record arrives for 60 s")
+
+    monkeypatch.setattr(verify, "RawTopic", raise_error)
+    assert verify.main([]) == 1
+    line = capsys.readouterr().err
+    assert line.startswith("Kafka does not answer: ")
+    assert line.endswith("no record arrives for 60 s\n")
 
 
 def test_a_terminal_that_is_not_utf_8_shows_the_differences(
