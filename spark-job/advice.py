@@ -1,13 +1,14 @@
 """What a failure means for the person who reads the log: one line each."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException, StreamingQueryException
 
-from counted import RecordsLost
+from counted import ENDS_EARLY, RecordsLost
 from health import ClockSetBack, NoExecutor
 from known_topics import DamagedCheckpoint, TopicReplaced
 from refusals import Refused
@@ -46,6 +47,11 @@ def is_failure_of_kafka(error: Exception) -> bool:
     )
 
 
+def misses_records(error: Exception) -> bool:
+    """Whether Kafka does not have the records that Spark wants to read."""
+    return "data may have been lost because they are not available in Kafka" in str(error)
+
+
 def advice(error: Exception, settings: Settings, failure: str = "the query failed") -> str:
     """One line on why the job ends, and what to do where a person has to act.
 
@@ -79,14 +85,14 @@ def advice(error: Exception, settings: Settings, failure: str = "the query faile
         return f"the checkpoint is damaged ({match[1] if match else text}): {start_over}"
     if match := LOST_OFFSETS.search(text):
         partition, read, end = match.groups()
-        text = f"{partition} now ends at offset {end}, and the job had read up to {read}"
+        text = ENDS_EARLY.format(partition, end, read)
     if match or isinstance(error, RecordsLost):
         return (
             f"Kafka has lost records that this job had already counted: {text}."
             f" To count all that Kafka still has, {start_over}; windows that had counted the lost"
             " records keep them (docs/production.md)"
         )
-    if "data may have been lost because they are not available in Kafka" in text:
+    if misses_records(error):
         return (
             f"Kafka has deleted records of {settings.raw_topic} that this job had not read;"
             f" to go on without them, {start_over}"
@@ -116,7 +122,9 @@ def empty_file(checkpoint: str) -> Path | None:
     if url.scheme not in ("", "file"):
         return None
     files = Path(url.path).rglob("[!.]*")  # not those that are being written
-    return next((file for file in files if file.is_file() and not file.stat().st_size), None)
+    with suppress(FileNotFoundError):  # an executor may still delete some
+        return next((file for file in files if file.is_file() and not file.stat().st_size), None)
+    return None
 
 
 def java_trace(error: Exception) -> str:

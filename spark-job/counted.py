@@ -25,8 +25,9 @@ from progress import observed_by
 from settings import Settings
 
 FILE = "counted.json"
-TIMEOUT_MS = 1000
-READ_SEC = 30
+ENDS_EARLY = "{} now ends at offset {}, and the job had read up to {}"
+TIMEOUT_MS = 3000
+READ_SEC = 5
 
 
 class RecordsLost(Exception):
@@ -48,23 +49,24 @@ class CountedRecords:
         self._file = CheckpointFile(spark, settings.checkpoint_location, FILE)
         content = self._file.read()
         self._counted = Counted(**content) if content else None
+        self._pending: list[StreamingQueryProgress] = []
         self._admin: KafkaAdminClient | None = None
 
     def add(self, batches: Iterable[StreamingQueryProgress]) -> None:
         """Check the topic after these micro-batches, oldest first, and remember how far they count.
 
         The checkpoint remembers it, too: a new job must check before it reads on. If Kafka does not
-        answer, the earlier state stays, which is true as long as the topic exists.
-        Raises RecordsLost.
+        answer, these batches wait for the next call. Raises RecordsLost.
         """
         before = self._counted
+        self._pending += [batch for batch in batches if batch.numInputRows > 0]
         try:
-            for batch in batches:
-                if batch.numInputRows > 0:
-                    self.check()  # if records were lost before this batch, it has skipped others
-                    self._counted = self._up_to(batch)
+            while self._pending:
+                self.check()  # if records were lost before this batch, it has skipped others
+                self._counted = self._up_to(self._pending[0])
+                del self._pending[0]
         except KafkaError:
-            self._close()
+            pass
         finally:
             if self._counted and self._counted != before:
                 self._file.write(self._counted._asdict())
@@ -81,23 +83,42 @@ class CountedRecords:
             if 0 <= first.offset < ends[partition]:
                 self._raise_if_read(partition, first.offset, ends[partition], newest_arrival_ms)
 
+    def check_ends(self) -> None:
+        """Raises RecordsLost if the topic ends before what was counted, or KafkaError.
+
+        Spark reports that only as records that it has not read: those of the batch it has begun.
+        """
+        if not self._counted:
+            return
+        topic = self._settings.raw_topic
+        read = {TopicPartition(topic, int(n)): end for n, end in self._counted.next_offsets.items()}
+        for partition, last in self._offsets(dict.fromkeys(read, OffsetSpec.LATEST)).items():
+            if last.offset < read[partition]:
+                raise RecordsLost(ENDS_EARLY.format(partition, last.offset, read[partition]))
+
     def _up_to(self, batch: StreamingQueryProgress) -> Counted:
         (source,) = batch.sources
-        next_offsets = json.loads(source.endOffset)[self._settings.raw_topic]
+        topic = self._settings.raw_topic
+        next_offsets = json.loads(source.endOffset)[topic]
+        first_offsets = json.loads(source.startOffset)[topic] if source.startOffset else {}
         (observed,) = observed_by([batch])
-        if self._counted:
+        if self._counted and self._counted.next_offsets == first_offsets:
             earlier_ms = self._counted.newest_arrival_ms
-        else:  # this checkpoint may have counted records in a time when Kafka's clock was ahead
-            partitions = [TopicPartition(self._settings.raw_topic, int(n)) for n in next_offsets]
+        else:  # in the batches between, there may be records of a time when Kafka's clock was ahead
+            partitions = [TopicPartition(topic, int(n)) for n in next_offsets]
             newest = self._offsets(dict.fromkeys(partitions, OffsetSpec.MAX_TIMESTAMP))
             earlier_ms = max(each.timestamp for each in newest.values())
         return Counted(next_offsets, max(earlier_ms, observed["newest_arrival_ms"]))
 
     def _offsets(self, wanted: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
         """The first record of each partition at or after a time, in milliseconds: its offset and
-        timestamp, -1 if there is none."""
-        self._admin = self._admin or KafkaAdminClient(**self._access())
-        found: dict[TopicPartition, Any] = self._admin.list_partition_offsets(wanted)
+        timestamp, -1 if there is none. After a KafkaError, the next call connects again."""
+        try:
+            self._admin = self._admin or KafkaAdminClient(**self._access())
+            found: dict[TopicPartition, Any] = self._admin.list_partition_offsets(wanted)
+        except KafkaError:
+            self._close()
+            raise
         return found
 
     def _raise_if_read(self, partition: TopicPartition, first: int, end: int, newest: int) -> None:

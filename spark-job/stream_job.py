@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,7 +24,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
-from advice import FAILURES, advice, is_failure_of_kafka
+from advice import FAILURES, advice, is_failure_of_kafka, misses_records
 from counted import CountedRecords, RecordsLost
 from health import Health, NoExecutor, has_ended
 from kafka_access import SettingsError
@@ -145,7 +146,8 @@ def watch(
 ) -> None:
     """Log progress until a stop is requested.
 
-    Raises StreamingQueryException if the query fails, NoExecutor, TopicReplaced or RecordsLost.
+    Raises StreamingQueryException if the query fails, NoExecutor, ClockSetBack, TopicReplaced or
+    RecordsLost.
     """
     next_look = time.monotonic() + LOOK_INTERVAL_SEC
     try:
@@ -187,6 +189,10 @@ def keep_running(spark: SparkSession, settings: Settings, stop: Stop, reporter: 
             topics.check()  # to Spark, a new topic may be one that has lost records
             if has_ended(spark):
                 raise NoExecutor from error
+            if misses_records(error):
+                with suppress(KafkaError):
+                    counted.check_ends()
+                    counted.check()
             if not is_failure_of_kafka(error):
                 raise
             logger.warning("continuing from the checkpoint: %s", advice(error, settings))

@@ -31,6 +31,8 @@ class FakeKafka:
         if not self.answers:
             raise KafkaConnectionError
         ((partition, since),) = wanted.items()
+        if since is OffsetSpec.LATEST:
+            return {partition: OffsetAndTimestamp(len(self.arrivals_ms), -1, None)}
         if since is OffsetSpec.MAX_TIMESTAMP:
             since = max(self.arrivals_ms)
         found = next((n for n, ms in enumerate(self.arrivals_ms) if ms >= since), -1)
@@ -40,7 +42,10 @@ class FakeKafka:
     def batch(self, first: int, end: int) -> Any:
         """A micro-batch that has read these offsets."""
         newest = {"newest_arrival_ms": max(self.arrivals_ms[first:end], default=None)}
-        source = SimpleNamespace(endOffset=json.dumps({"raw": {"0": end}}))
+        source = SimpleNamespace(
+            startOffset=json.dumps({"raw": {"0": first}}) if first else None,
+            endOffset=json.dumps({"raw": {"0": end}}),
+        )
         metrics = {OBSERVATION: SimpleNamespace(asDict=lambda: newest)}
         return SimpleNamespace(numInputRows=end - first, sources=[source], observedMetrics=metrics)
 
@@ -121,10 +126,50 @@ def test_without_an_answer_of_kafka_the_earlier_state_stays(job: Job, kafka: Fak
     kafka.arrivals_ms = [10, 20]
     counted.add([kafka.batch(0, 2)])
     kafka.answers = False
-    counted.add([kafka.batch(2, 2), kafka.batch(1, 2)])
+    kafka.arrivals_ms += [30]
+    counted.add([kafka.batch(2, 2), kafka.batch(2, 3)])
     assert job.file() == {"next_offsets": {"0": 2}, "newest_arrival_ms": 20}
     with pytest.raises(KafkaConnectionError):
         job.counted().check()
+    kafka.answers = True
+    counted.add([])
+    assert job.file() == {"next_offsets": {"0": 3}, "newest_arrival_ms": 30}
+
+
+def test_records_lost_while_kafka_did_not_answer_are_found(job: Job, kafka: FakeKafka) -> None:
+    counted = job.counted()
+    kafka.arrivals_ms = [10, 20, 30]
+    counted.add([kafka.batch(0, 1)])
+    kafka.answers = False
+    counted.add([kafka.batch(1, 3)])
+    kafka.answers = True
+    kafka.arrivals_ms = [10, 20, 40, 50]
+    with pytest.raises(RecordsLost):
+        counted.add([kafka.batch(3, 4)])
+
+
+def test_a_batch_that_nobody_noted_may_have_had_newer_records(job: Job, kafka: FakeKafka) -> None:
+    """The job was killed before it noted the second one, and the clock of Kafka was set back."""
+    kafka.arrivals_ms = [10, 900, 20, 30]
+    job.counted().add([kafka.batch(0, 1)])
+    counted = job.counted()
+    counted.add([kafka.batch(2, 3), kafka.batch(3, 4)])
+    counted.check()
+    assert job.file() == {"next_offsets": {"0": 4}, "newest_arrival_ms": 900}
+
+
+def test_a_topic_that_ends_before_what_was_counted_has_lost_records(
+    job: Job, kafka: FakeKafka
+) -> None:
+    counted = job.counted()
+    counted.check_ends()  # nothing was counted so far
+    kafka.arrivals_ms = [10, 20, 30]
+    counted.add([kafka.batch(0, 3)])
+    counted.check_ends()
+    kafka.arrivals_ms = [10, 20]
+    counted.check()
+    with pytest.raises(RecordsLost, match="now ends at offset 2, and the job had read up to 3"):
+        counted.check_ends()
 
 
 def test_an_old_checkpoint_may_have_counted_while_the_clock_of_kafka_was_ahead(

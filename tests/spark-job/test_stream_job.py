@@ -61,10 +61,14 @@ class FakeTopics:
 class FakeCounted:
     """Records that Kafka still has, until some are lost."""
 
-    lost = False
+    lost = ends_early = False
 
     def __init__(self) -> None:
         self.added: list[object] = []
+
+    def check_ends(self) -> None:
+        if self.ends_early:
+            raise RecordsLost("raw-0 now ends at offset 2")
 
     def add(self, batches: list[object]) -> None:
         self.added += batches
@@ -249,6 +253,19 @@ def test_a_query_that_fails_because_its_topic_was_replaced_ends_the_job_with_tha
     harness.on_start = start
     assert harness.run() == 1
     assert log() == [TOPIC_REPLACED]
+
+
+def test_records_that_were_lost_with_counted_ones_are_not_called_deleted(
+    harness: Harness, log: Callable[[], list[str]]
+) -> None:
+    failure = "Some data may have been lost because they are not available in Kafka any more"
+    harness.on_start = lambda: FakeQuery(harness.stop, StreamingQueryException(failure))
+    assert harness.run() == 1
+    harness.counted.ends_early = True
+    assert harness.run() == 1
+    deleted, lost = log()
+    assert deleted.startswith("Kafka has deleted records of transactions_raw that this job had not")
+    assert lost.startswith("Kafka has lost records that this job had already counted: raw-0 now")
 
 
 def test_a_job_whose_records_kafka_has_lost_reads_nothing_more(
