@@ -269,7 +269,7 @@ class DamageInjector(Injector):
         self.pipeline = Pipeline(stack)
         self.raw = raw
         self.reading = threading.Lock()  # of the raw topic
-        self.is_paused = False
+        self.is_paused = False  # no reading until the damage is cut out
         self.stopped: list[str] = []  # the services that the latest fault has stopped
 
     def inflict(self, fault: Fault) -> datetime:
@@ -358,10 +358,10 @@ class DamageInjector(Injector):
     def damage_unread(self) -> None:
         """Damage a batch that neither the job nor this run has read."""
         self.stack.stop("spark-job")
-        self.reading.acquire()
-        self.is_paused = True
         partition = self.rng.randrange(3)
-        position = self.raw._consumer.position(TopicPartition(RAW, partition))
+        with self.reading:
+            self.is_paused = True
+            position = self.raw._consumer.position(TopicPartition(RAW, partition))
         file = self.stack.directory / "kafka" / f"{RAW}-{partition}" / f"{0:020}.log"
 
         def unread() -> list[Batch]:
@@ -410,8 +410,10 @@ class DamageRun(ChaosRun):
         super().inflict_faults(lambda done: done >= self.number or is_enough(done))
 
     def read_raw(self) -> None:
+        """As ChaosRun does; nothing while a batch that is damaged must not be read."""
         with self.injector.reading:
-            super().read_raw()
+            if not self.injector.is_paused:
+                super().read_raw()
 
     def wait_until_counted(self, moment: datetime, what: str) -> float:
         """As ChaosRun does, and do what the logs ask for meanwhile. Raises NotRecovered."""
@@ -481,9 +483,8 @@ class DamageRun(ChaosRun):
         assert isinstance(seen, list)
         line = line.replace(str(self.stack.directory), "STACK_DIR")[:300]
         seen.append({"where": where, "line": line, "done": step})
-        if self.injector.is_paused and step.startswith("cut out"):
+        if step.startswith("cut out"):
             self.injector.is_paused = False
-            self.injector.reading.release()
 
     def ask_verify(self) -> None:
         """Nobody but `make verify` reads a batch again that was counted."""
