@@ -9,7 +9,7 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
-from faults import Fault, NotRecovered, schedule
+from faults import Fault, recovering, schedule
 from freshness import Freshness
 from injection import Injector
 from lag import group_lag
@@ -128,7 +128,7 @@ class ChaosRun:
         Returns how many seconds that took. Raises NotRecovered, which names `what` happened.
         """
         start = time.monotonic()
-        try:
+        with recovering():
             eventually_matches(
                 lambda: min(reader.counted_until for reader in self.readers),
                 lambda counted_until: counted_until > moment,
@@ -136,8 +136,6 @@ class ChaosRun:
                 RECOVERY_DEADLINE_SEC,
                 POLL_SEC / 2,
             )
-        except AssertionError as error:
-            raise NotRecovered(str(error)) from None
         return time.monotonic() - start
 
     def findings(self) -> dict[str, Any]:

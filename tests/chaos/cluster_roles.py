@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient
 
 import probes
 from cluster_faults import COMPONENTS, instances
-from faults import NotRecovered, numbered
+from faults import numbered, recovering
 from injection import running
 from stack import Stack
 from waiting import eventually
@@ -146,7 +146,5 @@ def wait_for(look: Callable[[], Answer], what: str, deadline_sec: float) -> Answ
             return look()
         return None
 
-    try:
+    with recovering():
         return eventually(seen, what, deadline_sec, 0.5)
-    except AssertionError as error:
-        raise NotRecovered(str(error)) from None

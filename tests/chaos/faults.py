@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 # A component is a service of the stack, the producer, or a process that a service starts and that
@@ -38,6 +39,15 @@ JOIN_SEC = 8  # enough for a second consumer to get partitions
 
 class NotRecovered(Exception):
     """The pipeline has not recovered by itself; the text says from what."""
+
+
+@contextmanager
+def recovering() -> Iterator[None]:
+    """Raises NotRecovered when the deadline of a wait inside the block has passed."""
+    try:
+        yield
+    except AssertionError as error:
+        raise NotRecovered(str(error)) from None
 
 
 class Fault(NamedTuple):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import psutil
 
-from faults import PARENT, Fault, NotRecovered, service_of
+from faults import PARENT, Fault, recovering, service_of
 from paths import PROJECT, VENV
 from stack import Stack
 from traffic import Producer
@@ -81,10 +81,8 @@ class Injector:
                 return self.producer.processes()
             return running(self.stack, component)
 
-        try:
+        with recovering():
             return eventually(find, f"{component} runs", START_SEC, 0.1)
-        except AssertionError as error:
-            raise NotRecovered(str(error)) from None
 
 
 def running(stack: Stack, component: str) -> list[psutil.Process]:

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -10,7 +11,7 @@ import chaos
 import scenarios.damage
 from clickhouse_server import ClickHouse
 from faults import Fault
-from scenarios.damage import FILES, batches, damage, schedule
+from scenarios.damage import FILES, DamageInjector, batches, damage, schedule
 from stack import Stack
 
 
@@ -34,6 +35,12 @@ def test_a_segment_is_read_as_its_batches(tmp_path: Path) -> None:
     header = b"\0" * 7 + b"\5" + (61 - 12 + 3).to_bytes(4, "big") + b"\0" * 45 + b"\0\0\0\2"
     segment.write_bytes((header + b"abc") * 2)
     assert [tuple(batch) for batch in batches(segment)] == [(0, 64, 5, 2), (64, 64, 5, 2)]
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_folder_without_files_yet_is_no_error(kind: str, tmp_path: Path) -> None:
+    injector = DamageInjector(Stack(tmp_path), producer=Mock(), seed=1, raw=Mock(), readers=[])
+    assert injector.files(kind) == []
 
 
 @pytest.mark.services

@@ -4,7 +4,10 @@ import random
 from collections import Counter
 from itertools import islice
 
-from faults import COMPONENTS, schedule
+import pytest
+
+from faults import COMPONENTS, NotRecovered, recovering, schedule
+from waiting import eventually
 
 
 def faults_of(seed: int, number: int = 48) -> list[object]:
@@ -28,3 +31,8 @@ def test_24_faults_kill_and_freeze_every_component_once() -> None:
 def test_the_first_faults_hit_every_component() -> None:
     faults = islice(schedule(random.Random(7)), len(COMPONENTS))
     assert {name for fault in faults for name in fault.components} == set(COMPONENTS)
+
+
+def test_a_deadline_that_has_passed_says_from_what_nothing_has_recovered() -> None:
+    with pytest.raises(NotRecovered, match="not within 0 s: an answer"), recovering():
+        eventually(lambda: None, "an answer", deadline_sec=0)

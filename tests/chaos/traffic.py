@@ -12,7 +12,7 @@ import psutil
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from faults import NotRecovered
+from faults import NotRecovered, recovering
 from paths import PROJECT, VENV
 from records import CORPUS, moved_to, transaction
 from stack import Stack
@@ -68,10 +68,8 @@ class Producer:
         if process is None:
             return
         process.terminate()
-        try:
+        with recovering():
             eventually(lambda: self.process is not process, "a new producer runs", DELIVERY_SEC)
-        except AssertionError as error:
-            raise NotRecovered(str(error)) from None
         if process.returncode != 0:
             raise NotRecovered("the producer has not delivered all its records")
 

@@ -20,7 +20,7 @@ from clickhouse_driver.errors import Error as ClickHouseError
 
 import services
 from chaos_run import ChaosRun
-from faults import PARENT, SERVICE, Fault, NotRecovered, service_of
+from faults import PARENT, SERVICE, Fault, recovering, service_of
 from freshness import Freshness
 from injection import Injector, running
 from metrics_check import samples
@@ -153,7 +153,7 @@ class ClocksInjector(Injector):
 
         Returns how far ahead each of them is, in seconds.
         """
-        try:
+        with recovering():
             return eventually_matches(
                 lambda: self.clocks(component),
                 lambda seen: all(abs(sec - ahead_sec) < TOLERANCE_SEC for sec in seen or [1e9]),
@@ -161,8 +161,6 @@ class ClocksInjector(Injector):
                 SEEN_SEC,
                 1,
             )
-        except AssertionError as error:
-            raise NotRecovered(str(error)) from None
 
     def clocks(self, component: str) -> list[int]:
         """How many seconds ahead the clocks of its processes are; empty if one does not tell."""
@@ -215,10 +213,8 @@ def wait_for_line(log: Path, start: int, text: str) -> str:
     def find() -> str:
         return next((line for line in lines_since(log, start) if text in line), "")
 
-    try:
+    with recovering():
         return eventually(find, f"{log.name} says {text!r}", SEEN_SEC, 1)
-    except AssertionError as error:
-        raise NotRecovered(str(error)) from None
 
 
 class PresentFreshness(Freshness):

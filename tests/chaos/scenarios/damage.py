@@ -23,7 +23,7 @@ from clickhouse_driver.errors import Error as ClickHouseError
 from kafka import TopicPartition
 
 from chaos_run import RECOVERY_DEADLINE_SEC, ChaosRun
-from faults import Fault, NotRecovered
+from faults import Fault, NotRecovered, recovering
 from injection import Injector
 from paths import TOOLS
 from pipeline import Pipeline
@@ -225,11 +225,11 @@ class Person:
         for service in ("kafka", "zookeeper"):
             self.stack.stop(service)
         logs = (self.folder / "zookeeper" / "version-2").glob("log.*")
-        newest = max(logs, key=lambda file: int(file.suffix[1:], 16))
-        newest.unlink()
+        log = max(logs, key=lambda file: int(file.suffix[1:], 16))
+        log.unlink()
         for service in ("zookeeper", "kafka"):
             self.stack.start(service)
-        return f"deleted {newest.name}, restarted Kafka"
+        return f"deleted {log.name}, restarted Kafka"
 
     def without_meta(self, *_: str) -> str:
         return self.without_file("meta.properties")
@@ -298,7 +298,7 @@ class DamageInjector(Injector):
         return names | {"clickhouse-consumer"} if AGG in kinds else names
 
     def wait_for_files(self, kind: str) -> None:
-        eventually(lambda: self.files(kind), f"files of {kind}", RECOVERY_DEADLINE_SEC)
+        wait_for(lambda: self.files(kind), f"files of {kind}")
         if kind == "zookeeper-log":  # as after a while: its latest snapshot has the topics
             self.stack.stop("zookeeper")
             self.stack.start("zookeeper")
@@ -306,7 +306,7 @@ class DamageInjector(Injector):
         if kind == AGG:  # totals that the consumer has not read
             self.stack.stop("clickhouse-consumer")
             self.stored = {file: len(batches(file)) for file in self.files(AGG)}
-            eventually(self.unstored, "totals that are not stored", RECOVERY_DEADLINE_SEC)
+            wait_for(self.unstored, "totals that are not stored")
 
     def unstored(self) -> list[tuple[Path, Batch]]:
         return [
@@ -336,12 +336,12 @@ class DamageInjector(Injector):
         _, pattern = FILES[kind]
         files = [each for each in self.stack.directory.glob(pattern) if each.stat().st_size]
         if kind in ("job-offsets", "job-commits"):
-            return [max(files, key=lambda file: int(file.name))]
+            return newest(files, lambda file: int(file.name))
         if kind.startswith("state-"):
-            newest = max(int(file.stem) for file in files) if files else 0
-            return [file for file in files if int(file.stem) == newest]
+            version = max((int(file.stem) for file in files), default=0)
+            return [file for file in files if int(file.stem) == version]
         if kind.startswith("zookeeper-"):
-            return [max(files, key=lambda file: int(file.suffix[1:], 16))]
+            return newest(files, lambda file: int(file.suffix[1:], 16))
         if kind.startswith("part-"):
             return [file for file in files if is_active(file.parent)]
         return files
@@ -368,13 +368,24 @@ class DamageInjector(Injector):
             found = [batch for batch in batches(file) if batch.first >= position]
             return found if len(found) > UNREAD_BATCHES else []
 
-        eventually(unread, "records that nobody has read", RECOVERY_DEADLINE_SEC)
+        wait_for(unread, "records that nobody has read")
         self.stack.stop("kafka")
         batch = self.rng.choice(unread()[:-1])
         self.damage_batch(UNREAD, file, batch)
         self.raw.lost += batch.records
         for service in ("kafka", "spark-job"):
             self.stack.start(service)
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Raises NotRecovered."""
+    with recovering():
+        eventually(condition, what, RECOVERY_DEADLINE_SEC)
+
+
+def newest(files: Sequence[Path], number: Callable[[Path], int]) -> list[Path]:
+    """The file with the highest number; empty if there are no files."""
+    return sorted(files, key=number)[-1:]
 
 
 def is_active(part: Path) -> bool:

@@ -17,7 +17,7 @@ from signal import SIGKILL
 
 from chaos_run import ChaosRun
 from disks import BLOCK_BYTES, disk_of, disks, missing
-from faults import Fault, NotRecovered
+from faults import Fault, recovering
 from injection import Injector
 from looper import Looper
 from polling import eventually_matches
@@ -77,10 +77,8 @@ class DiskInjector(Injector):
                 full.enter_context(Looper(disk.fill, INTERVAL_SEC))
             if "zookeeper" in fault.components:
                 full.enter_context(Looper(self.open_session, INTERVAL_SEC))
-            try:
+            with recovering():
                 self.wait_for_effect(fault.components)
-            except AssertionError as error:
-                raise NotRecovered(str(error)) from None
             self.notes["noticed_sec"] = round(time.monotonic() - begun, 1)
             time.sleep(fault.seconds)
         return datetime.now(UTC)

@@ -18,7 +18,7 @@ from typing import Any
 import links
 import services
 from chaos_run import ChaosRun
-from faults import Fault, NotRecovered
+from faults import Fault, recovering
 from injection import Injector
 from links import LINKS, Links, Machine
 from raw_topic import Record
@@ -118,10 +118,8 @@ class NetworkInjector(Injector):
         resets = 0
         for _ in range(RESETS):
             with self.links.losing_next_answer(name):
-                try:
+                with recovering():
                     eventually(self.links.packets, f"{name} is used", RESET_DEADLINE_SEC, 0.05)
-                except AssertionError as error:
-                    raise NotRecovered(str(error)) from None
                 resets += self.links.reset(name)
             time.sleep(self.rng.uniform(0, PAUSE_SEC))
         return resets
@@ -175,12 +173,10 @@ class NetworkRun(ChaosRun):
         """As ChaosRun does; also wait until an order of the producer has reached Kafka."""
         start = time.monotonic()
         super().wait_until_counted(moment, what)
-        try:
+        with recovering():
             eventually(
                 lambda: self.newest_order > moment, f"after {what}, the producer's orders arrive"
             )
-        except AssertionError as error:
-            raise NotRecovered(str(error)) from None
         return time.monotonic() - start
 
     def settle(self) -> list[str]:

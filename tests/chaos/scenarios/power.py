@@ -24,7 +24,7 @@ from supervisor.xmlrpc import Faults
 from chaos_run import RECOVERY_DEADLINE_SEC, WATERMARK, ChaosRun, say
 from clickhouse_server import INIT_SQL, ClickHouse
 from disks import missing
-from faults import Fault, NotRecovered
+from faults import Fault, NotRecovered, recovering
 from freshness import Freshness
 from injection import Injector
 from lag import checkpoint
@@ -221,10 +221,8 @@ class PowerRun(ChaosRun):
             (component,) = fault.components
             self.is_stale = "kafka" in DISKS_OF[component]
         self.log_start = len(self.pipeline.log("spark-job"))
-        try:
+        with recovering():
             super().inflict_and_wait(fault)
-        except AssertionError as error:
-            raise NotRecovered(str(error)) from None
         say(f"{'':12}{self.injector.notes}")
 
     def forget_the_table(self) -> None:
