@@ -3,6 +3,8 @@
 import json
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,14 @@ import pytest
 import chaos
 from faults import COMPONENTS
 from scenarios import soak
+from scenarios.soak import verdict_of
 from scenarios.soak_samples import Sample, by_parts, growth, quantile
 from stack import Stack
+from verify import Snapshot, print_verdict
+from windows import Difference, Expected, Row
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+ROW = Row(NOON, NOON + timedelta(minutes=1), Decimal(5), 2, Decimal("2.5"), "P1")
 
 
 def memory(values: Iterable[float], is_warm: bool = True) -> list[Sample]:
@@ -46,6 +54,31 @@ def test_delays_are_those_of_all_orders() -> None:
     seconds = Counter({0.4: 97, 0.9: 2, 30.0: 1})
     assert (quantile(seconds, 0.5), quantile(seconds, 0.99), quantile(seconds, 1)) == (0.4, 0.9, 30)
     assert quantile(Counter(), 0.5) is None
+
+
+def test_the_verdict_of_verify_is_found_among_its_other_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def said(expected: dict[datetime, Row], differences: list[Difference]) -> str:
+        snapshot = Snapshot(expected, [ROW], differences, [], NOON, left_out=3, gaps=1)
+        print_verdict(snapshot, Expected(timedelta(minutes=10)))
+        output = capsys.readouterr().out
+        assert output.splitlines()[-1].startswith("left out: 3 windows")
+        return verdict_of(output)
+
+    counts = "1 windows, 0 transactions, 0 rejected"
+    assert said({NOON: ROW}, []) == f"verified: {counts}, all equal"
+    assert said({}, []) == "nothing to verify: 0 windows, 0 transactions, 0 rejected"
+    fewer = ROW._replace(total_orders=1)
+    wrong = Difference("wrong", NOON, "total_orders is 2, not 1")
+    assert said({NOON: fewer}, [wrong]) == f"NOT equal: 1 differences in {counts}"
+
+
+def test_a_verify_without_a_verdict_is_quoted_as_a_whole() -> None:
+    assert verdict_of("ClickHouse does not answer: refused\n") == (
+        "ClickHouse does not answer: refused"
+    )
+    assert verdict_of("") == "nothing"
 
 
 @pytest.mark.services

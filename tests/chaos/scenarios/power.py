@@ -81,7 +81,7 @@ NEW_CHECKPOINT = "a new checkpoint"
 AGG_AGAIN = "the consumer reads transactions_agg again"
 # A line of the job that names what a person has to do.
 REMEDY = re.compile("CHECKPOINT_LOCATION|rebuild")
-# The last two lines of verify.py.
+# The verdict of verify.py and the line after it; others may follow.
 ONLY_MORE = re.compile(r"NOT equal: (\d+) differences .*\n(\d+) windows have more orders")
 
 

@@ -6,6 +6,7 @@ sixths of the run. From an hour on, growth is an error. `make soak` runs it for 
 """
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -38,6 +39,7 @@ SAMPLE_EVERY_SEC = 10
 TOPIC_SETTINGS = {"segment.ms": str(5 * 60_000), "retention.ms": str(10 * 60_000)}
 GROWTH_COUNTS_AFTER_MINUTES = 55
 VERIFY_SEC = 600
+VERDICT = re.compile(r"^(verified|NOT equal|nothing to verify): .*", re.MULTILINE)
 ALL_SAMPLES = LOCAL / "chaos" / "soak-samples.json"
 
 
@@ -83,7 +85,7 @@ class SoakRun(ChaosRun):
         self.save_samples()
         wrong = super().settle()
         result = self.pipeline.run_verify(VERIFY_SEC)
-        self.verified = (result.stdout + result.stderr).splitlines()[-1]
+        self.verified = verdict_of(result.stdout + result.stderr)
         if result.returncode:
             wrong.append(f"make verify: {self.verified}")
         if minutes > GROWTH_COUNTS_AFTER_MINUTES:
@@ -113,6 +115,12 @@ class SoakRun(ChaosRun):
         }
         say(json.dumps(found, indent=1))
         return found
+
+
+def verdict_of(output: str) -> str:
+    """The line of `make verify` that has its verdict, or all that it says if there is none."""
+    found = VERDICT.search(output)
+    return found[0] if found else output.strip() or "nothing"
 
 
 def keep_briefly(pipeline: Pipeline) -> None:
