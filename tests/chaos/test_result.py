@@ -1,8 +1,10 @@
 """How a chaos run is judged, and what the committed results say."""
 
+import re
 from collections import Counter
 from datetime import timedelta
 from math import ceil
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +87,16 @@ def test_the_committed_runs_are_equal_and_the_readme_says_so() -> None:
     readme = " ".join((PROJECT / "README.md").read_text().split())
     assert f", {len(faults)} faults, every verdict `equal`" in readme
     assert f"recovers in {round(min(killed))} to {ceil(max(killed))} s" in readme
+
+
+@pytest.mark.parametrize("scenario", summary.SCENARIOS)
+def test_the_committed_runs_of_each_scenario_are_equal(scenario: str) -> None:
+    assert {run["verdict"] for run in summary.runs(f"{scenario}-")} == {"equal"}
+
+
+@pytest.mark.parametrize("file", sorted(summary.RESULTS.iterdir()), ids=lambda file: file.name)
+def test_a_committed_result_names_no_folder_of_the_machine(file: Path) -> None:
+    assert not re.findall(r"/(?:tmp|work|home|root)/.*", file.read_text())
 
 
 def test_the_committed_results_have_the_recovery_of_their_faults() -> None:
