@@ -19,7 +19,7 @@ from injection import running
 from metrics_check import samples
 from stack import Stack
 from traffic import Producer
-from windows import Row
+from windows import Expected, Row
 
 PARTS = 6
 MB = 1024**2
@@ -49,17 +49,21 @@ class Sample(NamedTuple):
 class Delays(Freshness):
     """Also takes note of how long each order was under way, in tenths of a second."""
 
-    seconds: Counter[float] = Counter()
+    def __init__(self, expected: Expected) -> None:
+        super().__init__(expected)
+        self.seconds = Counter[float]()
 
     def counted(self, rows: Iterable[Row]) -> list[datetime]:
         arrivals = super().counted(rows)
         now = datetime.now(UTC)
-        self.seconds.update(round((now - arrival).total_seconds(), 1) for arrival in arrivals)
+        with self.lock:
+            self.seconds.update(round((now - arrival).total_seconds(), 1) for arrival in arrivals)
         return arrivals
 
     def take(self) -> Counter[float]:
         """Seconds -> number of orders, since the last call."""
-        seconds, self.seconds = self.seconds, Counter()
+        with self.lock:
+            seconds, self.seconds = self.seconds, Counter()
         return seconds
 
 
