@@ -146,12 +146,12 @@ class ChaosRun:
         """Wait until nothing is under way, then compare each table with the recomputation.
 
         Nothing is under way once the consumers' lag is 0 and several answers in a row are equal.
-        Returns what is wrong.
+        Returns what is wrong, also if it has never come to that.
         """
         self.stack.wait_until_healthy(SETTLE_DEADLINE_SEC, say=lambda _: None)
         deadline = time.monotonic() + SETTLE_DEADLINE_SEC
         wrong: list[str] = []
-        same, last = 0, None
+        same, lag, last = 0, 0, None
         while time.monotonic() < deadline:
             tables = [self.read_table(reader) for reader in self.readers]
             expected = self.expected_rows()
@@ -160,13 +160,14 @@ class ChaosRun:
                 for reader, rows in zip(self.readers, tables, strict=True)
                 for kind, start, detail in compare(expected, rows)
             ]
-            answer = (self.consumer_lag(), [sorted(rows) for rows in tables])
+            lag = self.consumer_lag()
+            answer = (lag, [sorted(rows) for rows in tables])
             same = same + 1 if answer == last else 0
             last = answer
-            if answer[0] == 0 and same >= (GIVE_UP_ANSWERS if wrong else SAME_ANSWERS):
-                break
+            if lag == 0 and same >= (GIVE_UP_ANSWERS if wrong else SAME_ANSWERS):
+                return wrong
             time.sleep(1)
-        return wrong
+        return [*wrong, f"not settled: lag {lag}"]
 
     def read_table(self, reader: Reader) -> list[Row]:
         rows = fetch_rows(reader.connect(), "aggregated_analytics")

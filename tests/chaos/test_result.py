@@ -2,18 +2,21 @@
 
 import re
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+import chaos_run
 import summary
 from chaos import SCENARIOS, Settings, load
+from chaos_run import ChaosRun
 from paths import PROJECT
 from ports import SettingsError
 from result import not_counted, recovery, verdict
-from windows import Expected
+from windows import Expected, Row
 
 
 def test_a_run_without_contradictions_is_equal() -> None:
@@ -22,6 +25,24 @@ def test_a_run_without_contradictions_is_equal() -> None:
 
 def test_a_run_with_a_contradiction_is_not_equal() -> None:
     assert verdict(["2026-11-01T12:00Z vanished"], valid=200, faults=2) == "NOT equal"
+
+
+class Unsettled(ChaosRun):
+    """A run whose consumer stays behind."""
+
+    def __init__(self) -> None:
+        self.stack, self.readers = Mock(), []
+
+    def expected_rows(self) -> dict[datetime, Row]:
+        return {}
+
+    def consumer_lag(self) -> int:
+        return 7
+
+
+def test_a_run_that_does_not_settle_is_not_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chaos_run, "SETTLE_DEADLINE_SEC", 0.1)
+    assert Unsettled().settle() == ["not settled: lag 7"]
 
 
 @pytest.mark.parametrize("wrong", [[], ["2026-11-01T12:00Z vanished"]])
