@@ -241,7 +241,7 @@ class Links:
         """
         asked = ASKED if LINKS[name].request else 0
         waiting = {MARKS[name] + asked, MARKS[name] + BACK + asked}
-        tracked = Path("/proc/net/nf_conntrack").read_text()
+        tracked = Path("/proc/thread-self/net/nf_conntrack").read_text()
         found = re.findall(r"ESTABLISHED src=\S+ dst=\S+ sport=(\d+) .*mark=(\d+)", tracked)
         ports = [port for port, mark in found if int(mark) in waiting]
         killed = [run("ss", "-K", "-H", "-t", f"sport = :{port}") for port in ports]
