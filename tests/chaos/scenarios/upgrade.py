@@ -6,12 +6,14 @@ again and again. After each change, the pipeline must continue by itself. It end
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import psutil
+
 from chaos_run import WATERMARK, ChaosRun
-from faults import Fault, NotRecovered, service_of
+from faults import Fault, recovering, service_of
 from injection import Injector
 from lag import wait_for_consumer, wait_for_job
 from metrics_check import logged_by_consumer, logged_by_job
@@ -22,11 +24,13 @@ from rules import Rejected, judge
 from scenarios.release import VERSION, Release, is_missing
 from stack import Stack
 from traffic import COMMAND, Producer
+from waiting import eventually
 
 SINGLE = ("producer", "job", "consumer")
 EVERYTHING = "everything"
 RECORDS_BEFORE = 3000
 READY_SEC = 240
+CHANGE_SEC = 30
 MAX_READ = 1.2  # a batch that is stopped half way is read again
 TODAY = "today"
 
@@ -115,13 +119,19 @@ class UpgradeInjector(Injector):
         self.versions[target] = version
 
     def seen(self, component: str) -> str:
-        """The version that runs. Raises NotRecovered if it is not the one that should."""
-        (process,) = self.processes(component)
-        is_old = any(str(self.release.folder) in word for word in process.cmdline())
-        version = VERSION if is_old else TODAY
-        if version != self.versions[component]:
-            raise NotRecovered(f"{component} has not changed to {self.versions[component]}")
-        return version
+        """The version that runs, once it is the one that should. Raises NotRecovered."""
+        wanted = self.versions[component]
+
+        def has_changed() -> bool:
+            with suppress(psutil.NoSuchProcess):  # it is just being replaced
+                (process,) = self.processes(component)
+                is_old = any(str(self.release.folder) in word for word in process.cmdline())
+                return wanted == (VERSION if is_old else TODAY)
+            return False
+
+        with recovering():
+            eventually(has_changed, f"{component} has changed to {wanted}", CHANGE_SEC)
+        return wanted
 
     def finish(self) -> None:
         """Leave a stack of today, whose producer has ended. Raises StackError."""
