@@ -96,13 +96,16 @@ class Settings(BaseSettings):
 def load() -> Settings:
     """Read and check the environment; an empty variable counts as not set. Raises SettingsError."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
         allowed = Settings.model_fields[name].title
         text = f"{name.upper()} must be {allowed}, not {reprlib.repr(problem['input'])}"
         raise SettingsError(text) from None
+    if settings.cluster and settings.scenario:
+        raise SettingsError(f"CLUSTER=1 has no SCENARIO={settings.scenario}: unset one of them")
+    return settings
 
 
 def run(stack: Stack, settings: Settings) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 import chaos_run
 import summary
-from chaos import SCENARIOS, Settings, load
+from chaos import SCENARIOS, Settings, load, main
 from chaos_run import ChaosRun
 from paths import PROJECT
 from ports import SettingsError
@@ -99,6 +99,15 @@ def test_an_empty_setting_has_its_default(monkeypatch: pytest.MonkeyPatch) -> No
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "")
     assert load() == Settings(seed=1, faults=24, minutes=0, rate=200, deduplicate_orders=False)
+
+
+def test_a_cluster_refuses_a_scenario(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLUSTER", "1")
+    monkeypatch.setenv("SCENARIO", "power")
+    assert main() == 2
+    assert capsys.readouterr().err == "CLUSTER=1 has no SCENARIO=power: unset one of them\n"
 
 
 def test_the_committed_runs_are_equal_and_the_readme_says_so() -> None:
