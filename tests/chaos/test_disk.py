@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import chaos
-from disks import Disk, disk_of, disks, missing
 from launch import PID_FILES, hold_pid_file, pid_file
 from scenarios import disk
+from scenarios.disks import missing
+from scenarios.small_disks import Disk, disk_of, small_disks
 from stack import Stack
 
 needs_disks = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -29,7 +30,7 @@ def test_seven_faults_fill_each_disk_once_and_all_at_once() -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Disk]:
-    with disks(tmp_path / "stack", {"small": (16, ["log"])}):
+    with small_disks(tmp_path / "stack", {"small": (16, ["log"])}):
         yield disk_of(tmp_path / "stack", "small")
 
 

@@ -16,12 +16,13 @@ from datetime import UTC, datetime
 from signal import SIGKILL
 
 from chaos_run import ChaosRun
-from disks import BLOCK_BYTES, disk_of, disks, missing
 from faults import Fault, recovering
 from injection import Injector
 from looper import Looper
 from polling import eventually_matches
 from ports import HOST
+from scenarios import disks
+from scenarios.small_disks import BLOCK_BYTES, disk_of, small_disks
 from stack import Stack
 from waiting import eventually
 
@@ -144,12 +145,12 @@ class DiskRun(ChaosRun):
 
     @classmethod
     def missing(cls) -> str:
-        return missing()
+        return disks.missing()
 
     @classmethod
     @contextmanager
     def surroundings(cls, stack: Stack, seed: int) -> Iterator[dict[str, str]]:
-        with disks(stack.directory, DISKS):
+        with small_disks(stack.directory, DISKS):
             yield {}
 
     def __init__(self, stack: Stack, seed: int, rate: float, deduplicate: bool) -> None:

@@ -23,7 +23,6 @@ from supervisor.xmlrpc import Faults
 
 from chaos_run import RECOVERY_DEADLINE_SEC, WATERMARK, ChaosRun, say
 from clickhouse_server import INIT_SQL, ClickHouse
-from disks import missing
 from faults import Fault, NotRecovered, recovering
 from freshness import Freshness
 from injection import Injector
@@ -34,8 +33,9 @@ from prober import Acknowledgement, Prober, lost_or_repeated
 from raw_topic import RawTopic
 from reader import Reader
 from rejected import verdict_on
+from scenarios import disks
 from scenarios.power_cost import flush_costs, insert_ms
-from scenarios.power_disks import FOLDERS, Disks, disks
+from scenarios.power_disks import FOLDERS, Disks, power_disks
 from stack import Stack
 from supervision import ignoring_fault, supervisor, tools_environment
 from traffic import Producer
@@ -173,12 +173,12 @@ class PowerRun(ChaosRun):
 
     @classmethod
     def missing(cls) -> str:
-        return missing()
+        return disks.missing()
 
     @classmethod
     @contextmanager
     def surroundings(cls, stack: Stack, seed: int) -> Iterator[dict[str, str]]:
-        with disks(stack.directory, mounts(seed)):
+        with power_disks(stack.directory, mounts(seed)):
             if is_safe(seed):
                 create_safe_table(stack)
             yield {}

@@ -1,13 +1,13 @@
-"""Small disks for the folders of a stack: ext4 in files, each on a loop device."""
+"""Small disks for the folders of a stack, which can be filled to the last block."""
 
 import errno
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from scenarios import disks
 
 BLOCK_BYTES = 4096
 
@@ -44,17 +44,6 @@ class Disk:
         self.ballast.unlink(missing_ok=True)
 
 
-def missing() -> str:
-    """What this machine lacks for such disks, for a person; nothing if it has all."""
-    if os.geteuid() != 0:
-        return "only root can mount disks"
-    if not Path("/dev/loop-control").exists():
-        return "this machine has no loop devices"
-    if not shutil.which("mkfs.ext4"):
-        return "mkfs.ext4 is missing: install e2fsprogs"
-    return ""
-
-
 def place(stack: Path) -> Path:
     """The folder of the disks of a stack: beside its own, which may be deleted at any time."""
     return stack.with_name(f"{stack.name}-disks")
@@ -65,12 +54,11 @@ def disk_of(stack: Path, name: str) -> Disk:
 
 
 @contextmanager
-def disks(stack: Path, wanted: Mapping[str, tuple[int, Sequence[str]]]) -> Iterator[None]:
+def small_disks(stack: Path, wanted: Mapping[str, tuple[int, Sequence[str]]]) -> Iterator[None]:
     """Disks by their names, each with its size in MB and the folders of the stack that are on it.
 
-    The folders are links. Afterwards, only the logs are left. Removes what a killed run has left.
+    The folders are links. Afterwards, only the logs are left.
     """
-    remove(place(stack))
     with ExitStack() as cleanup:
         cleanup.callback(remove, place(stack))
         stack.mkdir(parents=True, exist_ok=True)
@@ -92,19 +80,14 @@ def keep(link: Path) -> None:
 
 
 def make(disk: Disk, size_mb: int) -> None:
-    disk.path.mkdir(parents=True)
     image = disk.path.with_suffix(".ext4")
-    with image.open("wb") as file:
-        file.truncate(size_mb * 2**20)
     # -m 0: root, as whom the services run, gets no blocks of its own.
-    options = ("-q", "-m", "0", "-b", str(BLOCK_BYTES))
-    subprocess.run(["mkfs.ext4", *options, image], check=True)
-    subprocess.run(["mount", "-o", "loop", image, disk.path], check=True)
+    disks.make(image, size_mb, "-m", "0", "-b", str(BLOCK_BYTES))
+    disks.mount(image, disk.path)
 
 
 def remove(place: Path) -> None:
-    """Unmount all disks in a folder, and delete it."""
-    for path in place.glob("*/"):
-        if path.is_mount():
-            subprocess.run(["umount", "--lazy", path], check=True)
+    """Unmount all disks in a folder, and delete it. Their stack is stopped."""
+    # The log of a producer may still be open; nobody reads it any more.
+    disks.unmount_below(place, "--lazy")
     shutil.rmtree(place, ignore_errors=True)
