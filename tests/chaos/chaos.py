@@ -21,6 +21,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
@@ -32,6 +33,7 @@ from faults import COMPONENTS, NotRecovered
 from paths import LOCAL
 from ports import SettingsError
 from result import EXIT_CODES, result, show
+from scenarios import disks, small_disks
 from scenarios.clocks import ClocksRun
 from scenarios.damage import DamageRun
 from scenarios.disk import DiskRun
@@ -150,6 +152,15 @@ def show_failure(stack: Stack, error: Exception) -> None:
         say(f"--- {service.name} {service.state} {service.problem}\n{log}")
 
 
+def clear(directory: Path) -> None:
+    """Stop and delete what a run that was killed has left, also its disks. Raises StackError."""
+    if old := Stack.last_started_in(directory):
+        old.down(say=lambda _: None)
+    disks.unmount_below(directory)
+    small_disks.remove(small_disks.place(directory))
+    shutil.rmtree(directory, ignore_errors=True)
+
+
 def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -165,12 +176,9 @@ def main() -> int:
     if missing := settings.kind.missing():
         print(f"skipped: {missing}", file=sys.stderr)
         return 2
-    if old := Stack.last_started_in(DIRECTORY):  # by a run that was killed
-        old.down(say=lambda _: None)
-    shutil.rmtree(DIRECTORY, ignore_errors=True)
-    stack = Stack.on_free_ports(DIRECTORY, settings.cluster)
     try:
-        return run(stack, settings)
+        clear(DIRECTORY)
+        return run(Stack.on_free_ports(DIRECTORY, settings.cluster), settings)
     except StackError as error:
         print(error, file=sys.stderr)
         return 3

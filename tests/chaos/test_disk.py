@@ -10,9 +10,9 @@ import pytest
 
 import chaos
 from launch import PID_FILES, hold_pid_file, pid_file
-from scenarios import disk
+from scenarios import disk, disks
 from scenarios.disks import missing
-from scenarios.small_disks import Disk, disk_of, small_disks
+from scenarios.small_disks import Disk, disk_of, place, small_disks
 from stack import Stack
 
 needs_disks = pytest.mark.skipif(bool(missing()), reason=missing())
@@ -66,6 +66,24 @@ def test_a_service_starts_again_although_every_free_block_is_taken_at_once(
     monkeypatch.setattr(os, "ftruncate", truncate_and_fill)
     hold_pid_file("kafka")
     assert pid_file(small.path, "kafka").read_text() == f"{os.getpid()}\n"
+
+
+@needs_disks
+def test_what_a_killed_run_has_left_is_deleted_with_its_disks(tmp_path: Path) -> None:
+    directory = tmp_path / "a stack"
+    folders = [directory / "kafka", place(directory) / "broker"]
+    for folder in folders:
+        image = folder.with_suffix(".disk")
+        disks.make(image, size_mb=16)
+        disks.mount(image, folder)
+    assert mounted_below(tmp_path) == folders
+    chaos.clear(directory)
+    assert mounted_below(tmp_path) == []
+    assert not directory.exists() and not place(directory).exists()
+
+
+def mounted_below(folder: Path) -> list[Path]:
+    return [each for each in disks.mounted() if each.is_relative_to(folder)]
 
 
 @needs_disks
