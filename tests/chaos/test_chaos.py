@@ -44,6 +44,7 @@ def test_a_run_that_hits_each_component_is_equal(monkeypatch: pytest.MonkeyPatch
 def test_a_cluster_that_loses_servers_and_the_driver_is_equal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(cluster_run, "NO_GAP_SEC", 15)  # on any machine
     monkeypatch.setattr(cluster_run, "cluster_schedule", lambda seed: iter(FAULTS_OF_CLUSTER))
     for name in ("CLUSTER", "DEDUPLICATE_ORDERS"):
         monkeypatch.setenv(name, "true")
