@@ -48,6 +48,7 @@ def test_rows_that_clickhouse_has_lost_come_from_transactions_agg_again(tmp_path
             run.pipeline.produce(2000, INVALID_SHARE=0, LATE_SHARE=0)
             eventually_equal(run.pipeline.stored_orders, 2000, "stored orders")
             run.injector.inflict(Fault("cut", ("clickhouse",)))
+            stack.wait_until_healthy(say=lambda _: None, services=["clickhouse-server"])
             assert "missing" in run.pipeline.differences()
             run.let_consumer_read_again()
             run.pipeline.verify()
