@@ -7,6 +7,7 @@ import pytest
 from lag import wait_for_consumer, wait_for_job
 from metrics_check import job_counts
 from pipeline import Pipeline
+from polling import eventually_equal
 from release_data import rows_of, unpack
 from scenarios.soak import deleted_records
 from stack import Stack
@@ -29,7 +30,7 @@ def test_todays_stack_continues_on_the_data_of_the_release(tmp_path: Path) -> No
         wait_for_consumer(pipeline)
         pipeline.verify()
         # It has not read those of the release again, and Kafka still has them.
-        assert job_counts(stack).total() == RECORDS
+        eventually_equal(lambda: job_counts(stack).total(), RECORDS, "records of the job")
         assert deleted_records(pipeline) == 0
         assert rows_of(pipeline)[: len(rows)] == rows
     finally:
