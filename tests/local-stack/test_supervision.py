@@ -59,7 +59,7 @@ def test_orphans_are_stopped_against_the_flow_of_the_data(tmp_path: Path) -> Non
 def test_an_orphan_that_ignores_sigterm_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "ORPHAN_STOP_SEC", 0.5)
+    monkeypatch.setattr(supervision, "ORPHAN_STOP_SEC", 3)
     process = start_orphan(tmp_path, "kafka", IGNORES_SIGTERM)
     assert running_pid(tmp_path, "kafka") == process.pid
 
