@@ -53,7 +53,7 @@ def recovering() -> Iterator[None]:
 class Fault(NamedTuple):
     """One fault, of one or more components at the same time."""
 
-    kind: str  # kill, freeze, outage or join
+    kind: str  # kill, freeze, outage or join here; clusters and scenarios have others
     components: tuple[str, ...]
     seconds: int = 0  # how long it lasts
 

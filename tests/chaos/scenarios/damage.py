@@ -36,7 +36,7 @@ from waiting import eventually
 FILES_PER_SEED = 12
 VERIFY_SEC = 5
 POLL_SEC = 0.3
-UNREAD_BATCHES = 10  # that wait for the job, or for the consumer, when one of them is damaged
+UNREAD_BATCHES = 10  # that wait for the job when one of them is damaged
 HEADER = struct.Struct(">qiibIhiqqqhii")  # of a batch of records, see Kafka's protocol
 NOT_IN_CHECKSUM = 17  # bytes of it: offset, length, epoch, version
 
