@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import links
-from links import Links, Machine
+from scenarios import links
+from scenarios.links import Links, Machine
 from stack import Stack
 
 pytestmark = [

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 import chaos
-import links
 from chaos_run import RECOVERY_DEADLINE_SEC
 from faults import Fault
-from scenarios import network
+from scenarios import links, network
 from scenarios.network import ANSWERS, CUT, KINDS, REQUESTS, RESET, SLOW, schedule
 from stack import Stack
 

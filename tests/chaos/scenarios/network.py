@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-import links
 import services
 from chaos_run import ChaosRun
 from faults import Fault, recovering
 from injection import Injector
-from links import LINKS, Links, Machine
 from raw_topic import Record
+from scenarios import links
+from scenarios.links import LINKS, Links, Machine
 from services import Service
 from stack import Stack
 from traffic import Producer
