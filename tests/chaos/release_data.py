@@ -16,7 +16,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from lag import wait_for_consumer, wait_for_job
 from pipeline import Pipeline
-from scenarios.release import VERSION, Release, is_missing
+from scenarios.release import VERSION, Release, missing
 from stack import Stack
 
 FILE = Path(__file__).parent / "releases" / f"{VERSION}.tar.xz"
@@ -75,8 +75,8 @@ def pack(directory: Path, names: Sequence[str]) -> None:
 
 
 def main() -> int:
-    if missing := is_missing():
-        print(missing, file=sys.stderr)
+    if problem := missing():
+        print(problem, file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder))

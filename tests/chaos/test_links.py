@@ -15,7 +15,7 @@ from stack import Stack
 
 pytestmark = [
     pytest.mark.services,
-    pytest.mark.skipif(bool(reason := links.problem()), reason=reason),
+    pytest.mark.skipif(bool(reason := links.missing()), reason=reason),
 ]
 
 LINK = "consumer-clickhouse"

@@ -37,7 +37,7 @@ def test_five_rounds_have_every_kind_of_fault_on_every_link(first: int) -> None:
 
 
 @pytest.mark.services
-@pytest.mark.skipif(bool(reason := links.problem()), reason=reason)
+@pytest.mark.skipif(bool(reason := links.missing()), reason=reason)
 def test_lost_answers_and_resets_neither_lose_nor_double_an_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import chaos
-from scenarios.release import VERSION, is_missing
+from scenarios.release import VERSION, missing
 from scenarios.upgrade import EVERYTHING, SINGLE, TODAY, upgrade_schedule
 from stack import Stack
 
@@ -42,8 +42,8 @@ def test_everything_changes_only_while_no_single_service_is_old(seed: int) -> No
 
 @pytest.mark.services
 def test_a_run_with_the_previous_release_is_equal(tmp_path: Path) -> None:
-    if missing := is_missing():
-        pytest.skip(missing)
+    if problem := missing():
+        pytest.skip(problem)
     stack = Stack.on_free_ports(tmp_path / "stack")
     # Seed 0 begins with two single services.
     settings = chaos.Settings(scenario="upgrade", seed=0, faults=5)

@@ -81,10 +81,10 @@ LINKS = {
 MARKS = {name: number for number, name in enumerate(LINKS, 1)}
 
 
-def problem() -> str:
-    """What keeps this machine from having such a network; nothing if it can."""
-    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
-        return f"needs {', '.join(missing)}"
+def missing() -> str:
+    """What this machine lacks for such a network, for a person; nothing if it has all."""
+    if tools := [tool for tool in TOOLS if not shutil.which(tool)]:
+        return f"needs {', '.join(tools)}"
     script = f"ip link set lo up && nft '{marking({})}' && tc qdisc add dev lo root handle 1: htb"
     tried = subprocess.run(["unshare", "--net", "sh", "-c", script], capture_output=True, text=True)
     return f"cannot make a network: {tried.stderr.strip()}" if tried.returncode else ""

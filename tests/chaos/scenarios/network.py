@@ -132,7 +132,7 @@ class NetworkRun(ChaosRun):
 
     @classmethod
     def missing(cls) -> str:
-        return links.problem()
+        return links.missing()
 
     @classmethod
     @contextmanager

@@ -17,8 +17,8 @@ VERSION, COMMIT = "1.0.0", "eb45afd"
 PYTHON = VENV / "bin" / "python"
 
 
-def is_missing() -> str:
-    """Why this machine does not have the code of the release; nothing if it has."""
+def missing() -> str:
+    """What this machine lacks of the code of the release, for a person; nothing if it has all."""
     result = subprocess.run(
         ["git", "cat-file", "-e", f"{COMMIT}^{{commit}}"], cwd=PROJECT, capture_output=True
     )

@@ -21,7 +21,7 @@ from paths import PROJECT
 from pipeline import Pipeline
 from records import CORPUS, moved_to
 from rules import Rejected, judge
-from scenarios.release import VERSION, Release, is_missing
+from scenarios.release import VERSION, Release, missing
 from stack import Stack
 from traffic import COMMAND, Producer
 from waiting import eventually
@@ -42,7 +42,7 @@ class UpgradeRun(ChaosRun):
 
     @classmethod
     def missing(cls) -> str:
-        return is_missing()
+        return missing()
 
     @classmethod
     @contextmanager
