@@ -37,7 +37,7 @@ def mount(image: Path, folder: Path, options: str = "") -> None:
 
 def unmount(folder: Path, *options: str) -> None:
     """Return once no process uses it any more. Raises StackError."""
-    command = ["umount", *options, folder]
+    command: list[str | Path] = ["umount", *options, folder]
     eventually(
         lambda: subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0,
         UNMOUNT_SEC,
