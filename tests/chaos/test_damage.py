@@ -11,7 +11,7 @@ import chaos
 import scenarios.damage
 from clickhouse_server import ClickHouse
 from faults import Fault
-from scenarios.damage import FILES, DamageInjector, batches, damage, schedule
+from scenarios.damage import FILES, DamageInjector, DamageRun, batches, damage, schedule
 from stack import Stack
 
 
@@ -41,6 +41,19 @@ def test_a_segment_is_read_as_its_batches(tmp_path: Path) -> None:
 def test_a_folder_without_files_yet_is_no_error(kind: str, tmp_path: Path) -> None:
     injector = DamageInjector(Stack(tmp_path), producer=Mock(), seed=1, raw=Mock(), readers=[])
     assert injector.files(kind) == []
+
+
+def test_nothing_is_read_or_blocked_until_a_damaged_batch_is_cut_out(tmp_path: Path) -> None:
+    run = DamageRun.__new__(DamageRun)
+    run.stack, run.raw = Stack(tmp_path), Mock(read_new=Mock(return_value=[]))
+    run.injector = DamageInjector(run.stack, Mock(), seed=1, raw=run.raw, readers=[])
+    run.injector.notes = {"seen": []}
+    run.injector.is_paused = True
+    run.read_raw()
+    assert not run.raw.read_new.called
+    run.take_note("spark-job", "Kafka has a damaged batch", "cut out the batch")
+    run.read_raw()
+    assert run.raw.read_new.called
 
 
 @pytest.mark.services
