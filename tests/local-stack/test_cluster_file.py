@@ -6,7 +6,7 @@ import pytest
 
 import cluster
 import compose_file
-from paths import LOCAL_STACK, PROJECT
+from paths import PROJECT
 from ports import CLUSTER
 
 FILE = "docker-compose.cluster.yml"
@@ -72,9 +72,6 @@ def test_brokers_and_zookeepers_have_the_settings_of_the_local_cluster() -> None
     kafka = compose_file.environment("kafka", FILE)
     for name, value in cluster.KAFKA_SETTINGS.items():
         assert kafka[f"KAFKA_{name.upper().replace('.', '_')}"] == str(value)
-    configuration = (LOCAL_STACK / "conf" / "kafka.properties").read_text()
-    (session_ms,) = re.findall(r"zookeeper.session.timeout.ms=(\d+)", configuration)
-    assert kafka["KAFKA_ZOOKEEPER_SESSION_TIMEOUT_MS"] == session_ms
     zookeeper = compose_file.environment("zookeeper", FILE)
     for name, value in re.findall(r"(\w+)=(\d+)", cluster.ZOOKEEPER_PROPERTIES):
         variable = re.sub("([A-Z])", r"_\1", name).upper()

@@ -1,13 +1,15 @@
 """The table of services agrees with docker-compose.yml, and with itself."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import compose_file
+from paths import LOCAL_STACK
 from ports import StackSettings
-from services import SERVICES, TABLE, Service, ports_of, services_of
+from services import SERVICES, TABLE, WITHOUT_EMPTY_LOGS, Service, ports_of, services_of
 
 STACK = StackSettings(Path("/the stack"), kafka_port=1, zookeeper_port=2, clickhouse_port=3)
 BY_NAME = services_of(STACK)
@@ -20,6 +22,33 @@ def environment(service: str) -> dict[str, str]:
 
 def test_services_are_those_of_compose_in_the_same_order() -> None:
     assert [*SERVICES, "producer"] == list(compose_file.services())
+
+
+def test_a_silent_zookeeper_is_given_up_as_soon_as_in_compose() -> None:
+    configuration = (LOCAL_STACK / "conf" / "kafka.properties").read_text()
+    (session_ms,) = re.findall(r"zookeeper.session.timeout.ms=(\d+)", configuration)
+    in_compose = compose_file.environment("kafka")["KAFKA_ZOOKEEPER_SESSION_TIMEOUT_MS"]
+    assert in_compose == session_ms
+
+
+@pytest.mark.parametrize("where", ["local", "compose"])
+def test_zookeeper_starts_without_the_empty_logs_of_a_full_disk(where: str, tmp_path: Path) -> None:
+    folder = tmp_path / "zookeeper" / "version-2"
+    folder.mkdir(parents=True)
+    (folder / "log.1").write_text("content")
+    (folder / "log.2").touch()
+    code = WITHOUT_EMPTY_LOGS
+    if where == "compose":
+        (code,) = re.findall(
+            r'command: \["sh", "-c", "(.*)"\]', compose_file.services()["zookeeper"]
+        )
+        code = code.replace("$$", "$").replace('\\"', '"')
+        code = code.replace("/var/lib/zookeeper/log", "zookeeper")
+        code = code.replace("/etc/confluent/docker/run", "echo started")
+    command = ["sh", "-c", code, "sh", "echo", "started"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout == "started\n"
+    assert [path.name for path in folder.iterdir()] == ["log.1"]
 
 
 @pytest.mark.parametrize("service", ["topics", "spark-job", "clickhouse-consumer"])
