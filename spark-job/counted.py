@@ -94,13 +94,14 @@ class CountedRecords:
         read = {TopicPartition(topic, int(n)): end for n, end in self._counted.next_offsets.items()}
         for partition, last in self._offsets(dict.fromkeys(read, OffsetSpec.LATEST)).items():
             if last.offset < read[partition]:
-                raise RecordsLost(ENDS_EARLY.format(partition, last.offset, read[partition]))
+                name = f"{partition.topic}-{partition.partition}"
+                raise RecordsLost(ENDS_EARLY.format(name, last.offset, read[partition]))
 
     def _up_to(self, batch: StreamingQueryProgress) -> Counted:
         (source,) = batch.sources
         topic = self._settings.raw_topic
         next_offsets = json.loads(source.endOffset)[topic]
-        first_offsets = json.loads(source.startOffset)[topic] if source.startOffset else {}
+        first_offsets = (json.loads(source.startOffset) or {}).get(topic)  # null: the first batch
         (observed,) = observed_by([batch])
         if self._counted and self._counted.next_offsets == first_offsets:
             earlier_ms = self._counted.newest_arrival_ms

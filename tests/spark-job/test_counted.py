@@ -43,7 +43,7 @@ class FakeKafka:
         """A micro-batch that has read these offsets."""
         newest = {"newest_arrival_ms": max(self.arrivals_ms[first:end], default=None)}
         source = SimpleNamespace(
-            startOffset=json.dumps({"raw": {"0": first}}) if first else None,
+            startOffset=json.dumps({"raw": {"0": first}} if first else None),
             endOffset=json.dumps({"raw": {"0": end}}),
         )
         metrics = {OBSERVATION: SimpleNamespace(asDict=lambda: newest)}
@@ -168,7 +168,7 @@ def test_a_topic_that_ends_before_what_was_counted_has_lost_records(
     counted.check_ends()
     kafka.arrivals_ms = [10, 20]
     counted.check()
-    with pytest.raises(RecordsLost, match="now ends at offset 2, and the job had read up to 3"):
+    with pytest.raises(RecordsLost, match="^raw-0 now ends at offset 2, and the job had read up to 3"):
         counted.check_ends()
 
 
