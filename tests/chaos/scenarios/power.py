@@ -46,6 +46,7 @@ from windows import Expected, Row
 FIRST_SAFE = 4
 PROBE_SEC = 0.1
 VERIFY_SEC = 40
+VERIFY_TRIES = 4
 OFF_SEC = 30
 LOST_AFTER_SEC = 60  # the kernel begins to write after 30 s, and looks every 5 s
 EVERYTHING = "everything"
@@ -296,7 +297,8 @@ class PowerRun(ChaosRun):
             super().wait_until_counted(datetime.now(UTC), f"{what} and {' and '.join(steps)}")
             recovery_sec = time.monotonic() - begin
             self.may_exceed = len(self.orders_before)
-            if not self.is_equal():
+            # Orders arrive meanwhile, and where windows differ for good, verify stops at any moment.
+            if not any(self.is_equal() for _ in range(VERIFY_TRIES)):
                 self.wrong.append(f"{what}: not equal after {steps}: {self.verdict}")
         if self.is_safe and (steps or notes.get("lost_records")):
             self.wrong.append(f"{what}: {steps} {notes}, with settings that prevent it")
