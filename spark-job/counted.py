@@ -101,10 +101,14 @@ class CountedRecords:
         (source,) = batch.sources
         topic = self._settings.raw_topic
         next_offsets = json.loads(source.endOffset)[topic]
-        first_offsets = (json.loads(source.startOffset) or {}).get(topic)  # null: the first batch
+        first_offsets = (json.loads(source.startOffset) or {}).get(
+            topic, {}
+        )  # null at the beginning
         (observed,) = observed_by([batch])
         if self._counted and self._counted.next_offsets == first_offsets:
             earlier_ms = self._counted.newest_arrival_ms
+        elif not any(first_offsets.values()):
+            earlier_ms = 0  # there are no records before this batch
         else:  # in the batches between, there may be records of a time when Kafka's clock was ahead
             partitions = [TopicPartition(topic, int(n)) for n in next_offsets]
             newest = self._offsets(dict.fromkeys(partitions, OffsetSpec.MAX_TIMESTAMP))

@@ -148,6 +148,17 @@ def test_records_lost_while_kafka_did_not_answer_are_found(job: Job, kafka: Fake
         counted.add([kafka.batch(3, 4)])
 
 
+def test_the_first_batch_is_noted_without_an_answer_of_kafka(job: Job, kafka: FakeKafka) -> None:
+    counted = job.counted()
+    kafka.arrivals_ms = [10, 20, 30]
+    kafka.answers = False
+    counted.add([kafka.batch(0, 3)])
+    kafka.answers = True
+    kafka.arrivals_ms = [10, 40, 50, 60]
+    with pytest.raises(RecordsLost):
+        counted.add([kafka.batch(3, 4)])
+
+
 def test_a_batch_that_nobody_noted_may_have_had_newer_records(job: Job, kafka: FakeKafka) -> None:
     """The job was killed before it noted the second one, and the clock of Kafka was set back."""
     kafka.arrivals_ms = [10, 900, 20, 30]
@@ -168,7 +179,7 @@ def test_a_topic_that_ends_before_what_was_counted_has_lost_records(
     counted.check_ends()
     kafka.arrivals_ms = [10, 20]
     counted.check()
-    with pytest.raises(RecordsLost, match="^raw-0 now ends at offset 2, and the job had read up to 3"):
+    with pytest.raises(RecordsLost, match="^raw-0 now ends at offset 2, .* up to 3$"):
         counted.check_ends()
 
 

@@ -297,7 +297,7 @@ class PowerRun(ChaosRun):
             super().wait_until_counted(datetime.now(UTC), f"{what} and {' and '.join(steps)}")
             recovery_sec = time.monotonic() - begin
             self.may_exceed = len(self.orders_before)
-            # Orders arrive meanwhile, and where windows differ for good, verify stops at any moment.
+            # Orders arrive meanwhile, and verify stops at any moment if windows differ for good.
             if not any(self.is_equal() for _ in range(VERIFY_TRIES)):
                 self.wrong.append(f"{what}: not equal after {steps}: {self.verdict}")
         if self.is_safe and (steps or notes.get("lost_records")):
