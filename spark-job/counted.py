@@ -101,9 +101,8 @@ class CountedRecords:
         (source,) = batch.sources
         topic = self._settings.raw_topic
         next_offsets = json.loads(source.endOffset)[topic]
-        first_offsets = (json.loads(source.startOffset) or {}).get(
-            topic, {}
-        )  # null at the beginning
+        start = json.loads(source.startOffset) or {}  # null in the first batch
+        first_offsets = start.get(topic, {})
         (observed,) = observed_by([batch])
         if self._counted and self._counted.next_offsets == first_offsets:
             earlier_ms = self._counted.newest_arrival_ms
