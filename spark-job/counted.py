@@ -75,27 +75,27 @@ class CountedRecords:
         """Raises RecordsLost, or KafkaError if Kafka does not answer."""
         if not self._counted:
             return
-        next_offsets, newest_arrival_ms = self._counted
-        topic = self._settings.raw_topic
-        ends = {TopicPartition(topic, int(each)): end for each, end in next_offsets.items()}
-        newer = self._offsets(dict.fromkeys(ends, newest_arrival_ms + 1))
-        for partition, first in newer.items():
-            if 0 <= first.offset < ends[partition]:
-                self._raise_if_read(partition, first.offset, ends[partition], newest_arrival_ms)
+        newest, ends = self._counted.newest_arrival_ms, self._ends(self._counted)
+        for partition, newer in self._offsets(dict.fromkeys(ends, newest + 1)).items():
+            if 0 <= newer.offset < ends[partition]:
+                self._raise_if_read(partition, newer.offset, ends[partition], newest)
 
     def check_ends(self) -> None:
         """Raises RecordsLost if the topic ends before what was counted, or KafkaError.
 
-        Spark reports that only as records that it has not read: those of the batch it has begun.
+        When Spark misses the records of a batch, it does not say whether others are gone, too.
         """
         if not self._counted:
             return
-        topic = self._settings.raw_topic
-        read = {TopicPartition(topic, int(n)): end for n, end in self._counted.next_offsets.items()}
-        for partition, last in self._offsets(dict.fromkeys(read, OffsetSpec.LATEST)).items():
-            if last.offset < read[partition]:
+        ends = self._ends(self._counted)
+        for partition, now in self._offsets(dict.fromkeys(ends, OffsetSpec.LATEST)).items():
+            if now.offset < ends[partition]:
                 name = f"{partition.topic}-{partition.partition}"
-                raise RecordsLost(ENDS_EARLY.format(name, last.offset, read[partition]))
+                raise RecordsLost(ENDS_EARLY.format(name, now.offset, ends[partition]))
+
+    def _ends(self, counted: Counted) -> dict[TopicPartition, int]:
+        topic = self._settings.raw_topic
+        return {TopicPartition(topic, int(n)): end for n, end in counted.next_offsets.items()}
 
     def _up_to(self, batch: StreamingQueryProgress) -> Counted:
         (source,) = batch.sources
@@ -115,8 +115,11 @@ class CountedRecords:
         return Counted(next_offsets, max(earlier_ms, observed["newest_arrival_ms"]))
 
     def _offsets(self, wanted: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
-        """The first record of each partition at or after a time, in milliseconds: its offset and
-        timestamp, -1 if there is none. After a KafkaError, the next call connects again."""
+        """What Kafka finds in each partition: the first record at or after a time in milliseconds,
+        or what an OffsetSpec says. Its offset and timestamp; -1 if there is none.
+
+        After a KafkaError, the next call connects again.
+        """
         try:
             self._admin = self._admin or KafkaAdminClient(**self._access())
             found: dict[TopicPartition, Any] = self._admin.list_partition_offsets(wanted)

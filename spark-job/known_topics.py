@@ -83,9 +83,5 @@ class CheckpointFile:
         """Replace the whole file at once."""
         self._files.mkdirs(self._path.getParent())
         stream = self._files.createAtomic(self._path, True)
-        try:
-            stream.write(json.dumps(content).encode())
-            stream.close()
-        except Exception:
-            stream.cancel()  # or what was written stays, in a file of another name
-            raise
+        stream.write(json.dumps(content).encode())
+        stream.close()

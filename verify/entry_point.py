@@ -30,7 +30,8 @@ def exit_code(run: Callable[[], int]) -> int:
         )
         return 1
     except KafkaTimeoutError as error:
-        print(f"Kafka does not answer: {first_line(error)}", file=sys.stderr)
+        line = first_line(error).removeprefix("KafkaTimeoutError: ")
+        print(f"Kafka does not answer: {line}", file=sys.stderr)
         return 1
     except Exception as error:
         name, line = type(error).__name__, first_line(error)
